@@ -1,0 +1,1 @@
+"""Moving traffic between the versions of a worker deployment: observe, plan, act."""

@@ -1,0 +1,1 @@
+"""What every process of the stack shares, and bringing the stack up and down."""

@@ -1,0 +1,145 @@
+"""Start one program of the stack: ``python -m stack.launch [options] COMMAND ...``.
+
+supervisord runs every program through this launcher, which replaces itself
+with COMMAND (exec, so that signals reach it). It adds what supervisord lacks:
+
+* ``${NAME:-default}`` in COMMAND stands for the environment variable NAME;
+* COMMAND is looked up beside this Python and in the stack's own tools first;
+* COMMAND gets SIGTERM when supervisord dies, however it dies (Linux), so that
+  a restarted supervisord never runs old and new processes side by side;
+* ``--port`` waits until an earlier owner has let go of the port;
+* ``--env NAME=VALUE`` sets a variable for COMMAND, expanded likewise;
+* ``--then`` runs one more command once COMMAND listens on that port.
+
+Only the standard library is imported: this runs before every process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+__all__ = ["expand", "main"]
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_TOOLS = Path(__file__).resolve().parents[1] / "var" / "tools"
+
+
+def expand(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """``text`` with ``${NAME}`` and ``${NAME:-default}`` replaced, as a POSIX shell would.
+
+    Raises `KeyError` with the name where there is neither a value nor a default.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = environ.get(name) or default
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
+def main() -> None:
+    """Parse the command line, wait, and become COMMAND."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stack.launch",
+        description="Become COMMAND, with ${NAME:-default} expanded, tied to supervisord's life.",
+        epilog="example: python -m stack.launch --port 9090 prometheus --web.listen-address=:9090",
+    )
+    parser.add_argument("--port", help="wait until this loopback port is free")
+    parser.add_argument("--then", help="a command to run once, when COMMAND listens on --port")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--wait", type=float, default=30.0, help="seconds for --port and --then")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
+    options = parser.parse_args()
+    if not options.command:
+        parser.error("COMMAND is missing")
+    if options.then and not options.port:
+        parser.error("--then needs --port")
+
+    _end_with_parent()
+    search = [str(Path(sys.executable).parent), *map(str, sorted(_TOOLS.glob("*/bin")))]
+    os.environ["PATH"] = os.pathsep.join([*search, os.environ.get("PATH", os.defpath)])
+    try:
+        command = [expand(word) for word in options.command]
+        port = int(expand(options.port)) if options.port else None
+        for assignment in options.env:
+            name, _, value = assignment.partition("=")
+            os.environ[name] = expand(value)
+        then = shlex.split(expand(options.then)) if options.then else []
+    except KeyError as missing:
+        sys.exit(f"launch: the environment variable {missing.args[0]} is not set")
+    except ValueError:
+        sys.exit(f"launch: {options.port} is not a port")
+    program = shutil.which(command[0])
+    if program is None:
+        sys.exit(f"launch: {command[0]} is not installed; `make setup` installs it")
+    if port is not None:
+        _wait_until(lambda: not _listens(port), options.wait, f"port {port} is still taken")
+        if then:
+            _start_detached(then, port, options.wait)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(program, command)  # noqa: S606
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent dies; exec keeps the request (prctl(2))."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it died between the two calls
+        sys.exit("launch: supervisord is gone")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float, failure: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"launch: {failure} after {seconds:g} s")
+        time.sleep(0.1)
+
+
+def _start_detached(then: list[str], port: int, seconds: float) -> None:
+    """Leave a grandchild behind that runs ``then`` once the port listens.
+
+    It is forked twice, so that COMMAND never sees a child it did not start.
+    """
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    if os.fork():
+        os._exit(0)
+    _wait_until(lambda: _listens(port), seconds, f"nothing listens on port {port}")
+    deadline = time.monotonic() + seconds
+    while subprocess.run(then, check=False, stdout=subprocess.DEVNULL).returncode:
+        if time.monotonic() > deadline:
+            os._exit(1)
+        time.sleep(0.5)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
