@@ -105,7 +105,7 @@ async def connect_patiently(
         before_sleep=tell,
         reraise=True,
     )
-    client: Client = await retrying(lambda: connect(runtime=runtime, identity=identity))
+    client: Client = await retrying(connect, runtime=runtime, identity=identity)
     return client
 
 

@@ -1,0 +1,205 @@
+"""The only writer: routing, version metadata and the moving of runs, on a real server.
+
+Every call is idempotent, so that whoever died half-way can begin again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+
+import structlog
+from google.protobuf.field_mask_pb2 import FieldMask
+from temporalio.api.batch.v1 import BatchOperationUpdateWorkflowExecutionOptions
+from temporalio.api.common.v1 import Payload
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion
+from temporalio.api.enums.v1 import BatchOperationState
+from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
+from temporalio.api.workflowservice.v1 import (
+    DescribeBatchOperationRequest,
+    SetWorkerDeploymentCurrentVersionRequest,
+    SetWorkerDeploymentManagerRequest,
+    SetWorkerDeploymentRampingVersionRequest,
+    StartBatchOperationRequest,
+    UpdateWorkerDeploymentVersionMetadataRequest,
+)
+from temporalio.client import Client
+from temporalio.converter import PayloadConverter
+from temporalio.service import RPCError
+
+from rollout.model import (
+    Action,
+    ClaimManager,
+    ClearRamp,
+    JoinSet,
+    MoveRuns,
+    Observation,
+    SetCurrent,
+    SetRamp,
+)
+from rollout.observe import open_runs_query
+from stack.exit import Failure
+
+__all__ = ["Actor", "Refused", "describe"]
+
+log = structlog.get_logger(__name__)
+
+_TIMEOUT = timedelta(seconds=10)
+_BATCH_TIME = timedelta(seconds=30)
+
+
+class Refused(Failure):
+    """The server did not take a change, for a reason that a retry may or may not cure."""
+
+
+class Actor:
+    """Changes one worker deployment, under one identity."""
+
+    def __init__(self, client: Client, deployment: str, identity: str) -> None:
+        self._client = client
+        self._service = client.workflow_service
+        self._namespace = client.namespace
+        self._deployment = deployment
+        self._identity = identity
+
+    async def perform(self, action: Action, seen: Observation) -> None:
+        """Carry out one action, planned on what was ``seen``.
+
+        A routing change carries the observation's conflict token: the server
+        refuses it where somebody else has changed the routing since. Raises
+        `Refused` with the server's words.
+        """
+        try:
+            await self._perform(action, seen.conflict_token)
+        except RPCError as error:
+            raise Refused(f"{describe(action)} was refused: {error.message}") from error
+        log.info("done", action=describe(action))
+
+    async def _perform(self, action: Action, token: bytes) -> None:
+        if isinstance(action, ClaimManager):
+            await self._claim_manager(token)
+        elif isinstance(action, JoinSet):
+            await self.annotate(action.build_id, {"set": action.version_set})
+        elif isinstance(action, SetCurrent):
+            await self._set_current(action.build_id, token)
+        elif isinstance(action, SetRamp):
+            await self._set_ramp(action.build_id, action.percentage, token)
+        elif isinstance(action, ClearRamp):
+            await self._set_ramp("", 0.0, token)
+        elif isinstance(action, MoveRuns):
+            await self._move_runs(action.source, action.target)
+
+    async def annotate(self, build_id: str, entries: Mapping[str, str]) -> None:
+        """Write ``entries`` into the version's metadata; others there stay."""
+        converter = PayloadConverter.default
+        payloads: dict[str, Payload] = {
+            key: converter.to_payload(value) for key, value in entries.items()
+        }
+        await self._service.update_worker_deployment_version_metadata(
+            UpdateWorkerDeploymentVersionMetadataRequest(
+                namespace=self._namespace,
+                deployment_version=WorkerDeploymentVersion(
+                    deployment_name=self._deployment, build_id=build_id
+                ),
+                upsert_entries=payloads,
+                identity=self._identity,
+            ),
+            timeout=_TIMEOUT,
+        )
+
+    async def _claim_manager(self, token: bytes) -> None:
+        await self._service.set_worker_deployment_manager(
+            SetWorkerDeploymentManagerRequest(
+                namespace=self._namespace,
+                deployment_name=self._deployment,
+                self=True,
+                conflict_token=token,
+                identity=self._identity,
+            ),
+            timeout=_TIMEOUT,
+        )
+
+    async def _set_current(self, build_id: str, token: bytes) -> None:
+        await self._service.set_worker_deployment_current_version(
+            SetWorkerDeploymentCurrentVersionRequest(
+                namespace=self._namespace,
+                deployment_name=self._deployment,
+                build_id=build_id,
+                conflict_token=token,
+                identity=self._identity,
+            ),
+            timeout=_TIMEOUT,
+        )
+
+    async def _set_ramp(self, build_id: str, percentage: float, token: bytes) -> None:
+        await self._service.set_worker_deployment_ramping_version(
+            SetWorkerDeploymentRampingVersionRequest(
+                namespace=self._namespace,
+                deployment_name=self._deployment,
+                build_id=build_id,
+                percentage=percentage,
+                conflict_token=token,
+                identity=self._identity,
+            ),
+            timeout=_TIMEOUT,
+        )
+
+    async def _move_runs(self, source: str, target: str) -> None:
+        """Give every open run of ``source`` a one-time override to ``target``, in one batch."""
+        override = VersioningOverride(
+            one_time=VersioningOverride.OneTimeOverride(
+                target_deployment_version=WorkerDeploymentVersion(
+                    deployment_name=self._deployment, build_id=target
+                )
+            )
+        )
+        job_id = f"move-{self._deployment}-{source}-{target}-{uuid.uuid4().hex[:8]}"
+        await self._service.start_batch_operation(
+            StartBatchOperationRequest(
+                namespace=self._namespace,
+                visibility_query=open_runs_query(self._deployment, source),
+                job_id=job_id,
+                reason=f"{target} is compatible with {source} and has taken over its set",
+                update_workflow_options_operation=BatchOperationUpdateWorkflowExecutionOptions(
+                    identity=self._identity,
+                    workflow_execution_options=WorkflowExecutionOptions(
+                        versioning_override=override
+                    ),
+                    update_mask=FieldMask(paths=["versioning_override"]),
+                ),
+            ),
+            timeout=_TIMEOUT,
+        )
+        await self._wait_for_batch(job_id)
+
+    async def _wait_for_batch(self, job_id: str) -> None:
+        """Return when the batch has ended, or goes on after `_BATCH_TIME` without being watched."""
+        deadline = asyncio.get_running_loop().time() + _BATCH_TIME.total_seconds()
+        running = BatchOperationState.BATCH_OPERATION_STATE_RUNNING
+        while asyncio.get_running_loop().time() < deadline:
+            batch = await self._service.describe_batch_operation(
+                DescribeBatchOperationRequest(namespace=self._namespace, job_id=job_id),
+                timeout=_TIMEOUT,
+            )
+            if batch.state != running:
+                if batch.failure_operation_count:
+                    log.warning("some runs could not be moved", runs=batch.failure_operation_count)
+                return
+            await asyncio.sleep(0.25)
+
+
+def describe(action: Action) -> str:
+    """The action as a few words, for a log line or a plan."""
+    if isinstance(action, ClaimManager):
+        return "claim the deployment"
+    if isinstance(action, JoinSet):
+        return f"put {action.build_id} into the version set {action.version_set}"
+    if isinstance(action, SetCurrent):
+        return f"make {action.build_id} current"
+    if isinstance(action, SetRamp):
+        return f"ramp {action.build_id} to {action.percentage:g} %"
+    if isinstance(action, ClearRamp):
+        return "end the ramp"
+    return f"move the runs of {action.source} to {action.target}"

@@ -1,0 +1,221 @@
+"""rollout.toml: what is wanted, read with every mistake named by its line, and edited in place."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import tomlkit
+from tomlkit.exceptions import ParseError, TOMLKitError
+
+from stack.durations import parse_duration
+from stack.exit import Misuse
+from stack.settings import ROLLOUT_FILE
+
+__all__ = [
+    "Deployment",
+    "Progressive",
+    "RolloutConfig",
+    "Seconds",
+    "Step",
+    "edit",
+    "load",
+    "parse",
+    "valid_build_id",
+    "valid_deployment",
+]
+
+
+class Seconds(float):
+    """A duration in seconds, written as ``"30s"`` or ``"5m"``."""
+
+
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file: a key it does not know is a mistake, not a wish ignored."""
+
+
+class Deployment(_Table, frozen=True, kw_only=True):
+    """``[deployment]``: which deployment, and which version is wanted."""
+
+    name: Name = "greetings"
+    task_queue: Name = "greetings"
+    target: Name
+    baseline: Name | None = None
+    """Made current where nothing is yet; without it the target is."""
+    pace: Literal["progressive", "all-at-once", "manual"] = "progressive"
+    paused: bool = False
+
+
+class Step(_Table, frozen=True, kw_only=True):
+    """One stop on the way: ``percentage`` of new runs, held for ``pause``."""
+
+    percentage: Annotated[float, msgspec.Meta(gt=0, lt=100)]
+    pause: Seconds
+
+
+class Progressive(_Table, frozen=True, kw_only=True):
+    """``[progressive]``: the steps before the target becomes current."""
+
+    settle: Seconds = Seconds(20)
+    """Least time between one version becoming current and the next ramp."""
+    steps: tuple[Step, ...] = (
+        Step(percentage=10, pause=Seconds(30)),
+        Step(percentage=50, pause=Seconds(30)),
+    )
+
+
+class RolloutConfig(_Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    deployment: Deployment
+    progressive: Progressive = Progressive()
+
+
+def load(path: Path = ROLLOUT_FILE) -> RolloutConfig:
+    """Read and check the file. Raises `Misuse` with file, line and what is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misuse(f"{path} cannot be read: {error}") from error
+    return parse(text, path.name)
+
+
+def parse(text: str, name: str = "rollout.toml") -> RolloutConfig:
+    """`load`, for the file's text; ``name`` stands in the messages."""
+    try:
+        document = tomlkit.parse(text).unwrap()
+    except ParseError as error:
+        raise Misuse(f"{name} line {error.line}: {_reason(error)}") from error
+    except TOMLKitError as error:
+        raise Misuse(f"{name}: {error}") from error
+    try:
+        config = msgspec.convert(document, RolloutConfig, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        line = _line(text, path.rstrip("`"), message)
+        raise Misuse(f"{name}{f' line {line}' if line else ''}: {_plain(message, path)}") from error
+    _check(config, text, name)
+    return config
+
+
+def edit(path: Path, table: str, **values: str | bool) -> None:
+    """Set keys of one table, keeping comments and order, in one atomic replacement.
+
+    A result that would not load is refused, and the file is left as it was.
+    """
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    section: Any = document.setdefault(table, tomlkit.table())
+    for key, value in values.items():
+        section[key] = value
+    text = tomlkit.dumps(document)
+    parse(text, path.name)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(path.stat().st_mode & 0o777)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def valid_deployment(name: str) -> str:
+    """``name``, or `Misuse`: Temporal allows no dot, no colon and no leading ``__`` there."""
+    if not name or "." in name or ":" in name or name.startswith("__"):
+        raise Misuse(
+            f"deployment name {name!r}: Temporal allows no '.', no ':' and no leading '__' in it"
+        )
+    return name
+
+
+def valid_build_id(build_id: str) -> str:
+    """``build_id``, or `Misuse`: it is quoted in queries and shown in labels and file names."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}", build_id):
+        raise Misuse(
+            f"build id {build_id!r}: use letters, digits and . _ + : -, beginning with one of the "
+            "first two, 128 at most"
+        )
+    return build_id
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is not Seconds:
+        raise NotImplementedError(kind)
+    if isinstance(value, str):
+        return Seconds(parse_duration(value))
+    raise ValueError(f'{value!r} is no duration: write it in quotes, as "30s" or "5m"')
+
+
+def _check(config: RolloutConfig, text: str, name: str) -> None:
+    deployment = config.deployment
+    percentages = [step.percentage for step in config.progressive.steps]
+    rules: tuple[tuple[str, Callable[[], object]], ...] = (
+        (".deployment.name", lambda: valid_deployment(deployment.name)),
+        (".deployment.target", lambda: valid_build_id(deployment.target)),
+        (".deployment.baseline", lambda: valid_build_id(deployment.baseline or deployment.target)),
+        (".progressive.steps", lambda: _rising(percentages)),
+    )
+    for path, rule in rules:
+        try:
+            rule()
+        except Misuse as error:
+            line = _line(text, path, "")
+            raise Misuse(f"{name}{f' line {line}' if line else ''}: {error}") from error
+
+
+def _rising(percentages: list[float]) -> None:
+    if percentages != sorted(set(percentages)):
+        raise Misuse(f"the percentages of the steps, {percentages}, must rise")
+
+
+def _reason(error: ParseError) -> str:
+    return re.sub(r" at line \d+ col \d+$", "", str(error)).rstrip(".")
+
+
+def _plain(message: str, path: str) -> str:
+    """The message, with the path as a person writes it: ``progressive.steps[0].pause``."""
+    where = path.rstrip("`").lstrip(".").replace("[...]", "")
+    return f"{where}: {message}" if where else message
+
+
+def _line(text: str, path: str, message: str) -> int | None:
+    """The line of the value at ``path`` (as ``.table.key[2].key``), as well as it can be told.
+
+    A path into an array names no element's line, so it is that of the key it ends with,
+    counted from the table's header.
+    """
+    unknown = re.search(r"unknown field `(.+?)`", message)
+    parts = re.findall(r"[A-Za-z_][\w-]*", path)
+    index = re.search(r"\[(\d+)\]", path)
+    if unknown:
+        parts.append(unknown.group(1))
+    if not parts:
+        return None
+    lines = text.splitlines()
+    table, *keys = parts
+    start = next((n for n, line in enumerate(lines) if re.match(rf"\s*\[{table}\]", line)), None)
+    if start is None:
+        return next(
+            (n + 1 for n, line in enumerate(lines) if re.match(rf"\s*{table}\b", line)), None
+        )
+    for key in keys[-1:]:
+        hits = [
+            n
+            for n in range(start, len(lines))
+            if re.search(rf"(^|[\s{{,]){re.escape(key)}\s*=", lines[n].split("#")[0])
+        ]
+        wanted = int(index.group(1)) if index else 0
+        if hits:
+            return hits[min(wanted, len(hits) - 1)] + 1
+    return start + 1

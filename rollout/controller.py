@@ -1,0 +1,167 @@
+"""The loop that joins observing, planning and acting, and tells of itself in logs and metrics.
+
+It keeps no state: killed at any point, it goes on from what the server says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import get_args
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from rollout.act import Actor, Refused
+from rollout.config import RolloutConfig, load
+from rollout.model import Phase, Plan
+from rollout.observe import Observer
+from rollout.plan import plan
+from stack.exit import Failure, Misuse
+from stack.settings import ROOT, VAR
+from stack.supervisor_rpc import Supervisor
+
+__all__ = ["ControllerMetrics", "control", "only_one", "own_identity"]
+
+log = structlog.get_logger(__name__)
+
+PERIOD = 1.0
+LONGEST_PERIOD = 30.0
+_PHASES: tuple[str, ...] = get_args(Phase)
+
+
+def own_identity() -> str:
+    """Who manages the deployment: this checkout on this machine, whoever runs it."""
+    return f"rollout@{socket.gethostname()}:{ROOT}"
+
+
+def only_one(deployment: str) -> int:
+    """Hold the lock of this checkout's controller for ``deployment`` until the process ends.
+
+    Two controllers of one checkout share an identity, so the server cannot tell
+    them apart. Raises `Failure` where another holds it. Returns the descriptor.
+    """
+    path = VAR / "run" / f"rollout-{deployment}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Failure(f"another controller runs for {deployment} here ({path})") from error
+    return descriptor
+
+
+class ControllerMetrics:
+    """The controller's own series."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._reconciles = Counter(
+            "rollout_reconciles",
+            "Rounds of observe, plan and act, by how they ended (ok, refused, error).",
+            ["result"],
+            registry=registry,
+        )
+        self._phase = Gauge(
+            "rollout_phase", "1 for the phase that the rollout is in.", ["phase"], registry=registry
+        )
+        self._paused = Gauge(
+            "rollout_paused", "1 while rollout.toml says paused.", registry=registry
+        )
+        self._last = Gauge(
+            "rollout_last_reconcile_time_seconds",
+            "Unix time of the last round that ended well.",
+            registry=registry,
+        )
+        self._target = Info("rollout_target", "The version that is wanted.", registry=registry)
+        for result in ("ok", "refused", "error"):
+            self._reconciles.labels(result)
+
+    def configured(self, config: RolloutConfig) -> None:
+        """Note what rollout.toml says."""
+        self._paused.set(config.deployment.paused)
+        self._target.info({"build_id": config.deployment.target})
+
+    def reconciled(self, result: str, phase: str | None = None) -> None:
+        """Note a round; ``phase`` where one was planned."""
+        self._reconciles.labels(result).inc()
+        if phase is not None:
+            for name in _PHASES:
+                self._phase.labels(name).set(name == phase)
+        if result == "ok":
+            self._last.set_to_current_time()
+
+
+class Intent:
+    """rollout.toml, read again whenever asked; a broken edit keeps the last good one in force."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._error = ""
+        self.config = load(path)
+
+    def refresh(self) -> RolloutConfig:
+        """What the file says now; the deployment's name cannot change under a controller."""
+        try:
+            fresh = load(self._path)
+            if fresh.deployment.name != self.config.deployment.name:
+                raise Misuse("deployment.name has changed: restart the controller")  # noqa: TRY301
+        except Misuse as error:
+            if str(error) != self._error:
+                log.error("rollout.toml is not followed until it is mended", error=str(error))
+            self._error = str(error)
+            return self.config
+        if fresh != self.config:
+            log.info("rollout.toml has changed", target=fresh.deployment.target)
+        self.config, self._error = fresh, ""
+        return fresh
+
+
+async def control(
+    client: Client,
+    path: Path,
+    metrics: ControllerMetrics,
+) -> None:
+    """Bring the deployment to what the file at ``path`` says, until cancelled."""
+    intent = Intent(path)
+    name = intent.config.deployment.name
+    identity = own_identity()
+    observer = Observer(client, name, Supervisor())
+    actor = Actor(client, name, identity)
+    told: tuple[str, str] = ("", "")
+    period = PERIOD
+    while True:
+        config = intent.refresh()
+        metrics.configured(config)
+        try:
+            seen = await observer.observe()
+            decided = plan(config, seen, datetime.now(timezone.utc), identity)
+            told = _tell(decided, told)
+            for action in decided.actions:
+                await actor.perform(action, seen)
+            metrics.reconciled("ok", decided.phase)
+            period = PERIOD
+        except Refused as refused:
+            # Mostly a conflict: somebody changed the routing in between. The next
+            # round sees what they did.
+            log.warning("refused", reason=str(refused))
+            metrics.reconciled("refused")
+            period = min(2 * period, LONGEST_PERIOD)
+        except RPCError as error:
+            log.warning("Temporal cannot be read", error=error.message, retry_in_seconds=period)
+            metrics.reconciled("error")
+            period = min(2 * period, 5.0)
+        await asyncio.sleep(period)
+
+
+def _tell(decided: Plan, told: tuple[str, str]) -> tuple[str, str]:
+    """Log the plan when it changes, not at each second of a countdown."""
+    shape = (decided.phase, "".join(c for c in decided.reason if not c.isdigit()))
+    if shape != told:
+        log.info("plan", phase=decided.phase, reason=decided.reason)
+    return shape

@@ -1,0 +1,54 @@
+"""What a worker says of its build: strategy and code fingerprint, as version metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from temporalio.client import Client
+
+from rollout.act import Actor
+from rollout.observe import version_metadata
+from stack.exit import Failure
+
+__all__ = ["Declaration", "admit", "declare"]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A build, as its own worker describes it."""
+
+    deployment: str
+    build_id: str
+    strategy: str
+    fingerprint: str
+
+
+async def admit(client: Client, build: Declaration, *, allow_changed_code: bool) -> None:
+    """Refuse a build id that has come back with different code; call it before polling.
+
+    Runs that are pinned to a build id are replayed on whatever code polls for
+    it, so changed code under an old name breaks them. Raises `Failure` with
+    both fingerprints.
+    """
+    known = await version_metadata(client, build.deployment, build.build_id) or {}
+    before = known.get("fingerprint")
+    if before not in (None, build.fingerprint) and not allow_changed_code:
+        raise Failure(
+            f"build {build.build_id} was deployed with code {before}, and this is code "
+            f"{build.fingerprint}: give changed code a build id of its own "
+            "(--allow-changed-code if replaying its runs on it is known to be safe)"
+        )
+
+
+async def declare(client: Client, build: Declaration, identity: str) -> bool:
+    """Write the declaration; False where the server does not know the version yet.
+
+    The server learns of a version when its first worker polls.
+    """
+    known = await version_metadata(client, build.deployment, build.build_id)
+    if known is None:
+        return False
+    wanted = {"strategy": build.strategy, "fingerprint": build.fingerprint}
+    if any(known.get(key) != value for key, value in wanted.items()):
+        await Actor(client, build.deployment, identity).annotate(build.build_id, wanted)
+    return True

@@ -1,0 +1,334 @@
+"""Reads Temporal and supervisord into one `Observation`; writes nothing.
+
+What cannot be read is said in `Observation.problems` and left ``None``: it is
+never taken for zero.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.deployment.v1 import WorkerDeploymentInfo, WorkerDeploymentVersion
+from temporalio.api.enums.v1 import (
+    RoutingConfigUpdateState,
+    VersionDrainageStatus,
+    WorkerDeploymentVersionStatus,
+    WorkerStatus,
+)
+from temporalio.api.workflowservice.v1 import (
+    CountWorkflowExecutionsRequest,
+    DescribeWorkerDeploymentRequest,
+    DescribeWorkerDeploymentVersionRequest,
+    ListWorkersRequest,
+)
+from temporalio.client import Client
+from temporalio.converter import PayloadConverter
+from temporalio.service import RPCError, RPCStatusCode
+
+from rollout.model import Observation, Ramp, Status, Version
+from rollout.programs import worker_programs
+from stack.exit import Failure
+from stack.supervisor_rpc import Supervisor
+
+__all__ = ["Observer", "open_runs_query", "version_metadata"]
+
+HEARTBEAT_FRESH = timedelta(seconds=10)
+"""A worker whose last heartbeat is older is not counted as alive (workers beat every 2 s)."""
+
+SETTLING_CAP = timedelta(seconds=15)
+"""A routing change takes 1.0-1.3 s to reach every task queue; now and then the server reports
+IN_PROGRESS for ever although it has, so a change older than this is taken as settled."""
+
+_TIMEOUT = timedelta(seconds=5)
+
+_ENDING = (
+    WorkerStatus.WORKER_STATUS_SHUTTING_DOWN,
+    WorkerStatus.WORKER_STATUS_SHUTDOWN,
+)
+
+_STATUSES: Mapping[int, Status] = {
+    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_CREATED: "created",
+    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_INACTIVE: "inactive",
+    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_CURRENT: "current",
+    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_RAMPING: "ramping",
+    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINING: "draining",
+    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINED: "drained",
+}
+
+
+def open_runs_query(deployment: str, build_id: str) -> str:
+    """The visibility query for the running workflows on a version."""
+    return (
+        f"TemporalWorkerDeploymentVersion='{deployment}:{build_id}' AND ExecutionStatus='Running'"
+    )
+
+
+async def version_metadata(client: Client, deployment: str, build_id: str) -> dict[str, str] | None:
+    """A version's metadata as texts; None where the server does not know the version."""
+    try:
+        reply = await client.workflow_service.describe_worker_deployment_version(
+            DescribeWorkerDeploymentVersionRequest(
+                namespace=client.namespace,
+                deployment_version=WorkerDeploymentVersion(
+                    deployment_name=deployment, build_id=build_id
+                ),
+            ),
+            timeout=_TIMEOUT,
+        )
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    return _texts(reply.worker_deployment_version_info.metadata.entries)
+
+
+class Observer:
+    """Observes one worker deployment."""
+
+    def __init__(
+        self, client: Client, deployment: str, supervisor: Supervisor | None = None
+    ) -> None:
+        self._client = client
+        self._deployment = deployment
+        self._supervisor = supervisor
+
+    async def observe(self) -> Observation:
+        """Read everything once. Raises `RPCError` where the deployment itself cannot be read."""
+        problems: list[str] = []
+        processes = await self._processes(problems)
+        info, token = await self._describe()
+        if info is None:
+            return Observation(
+                deployment=self._deployment,
+                namespace=self._client.namespace,
+                at=datetime.now(timezone.utc),
+                exists=False,
+                versions=tuple(
+                    Version(build_id, "unregistered", process=state)
+                    for build_id, state in sorted(processes.items())
+                ),
+                problems=tuple(problems),
+            )
+        workers = await self._live_workers(problems)
+        versions = await asyncio.gather(
+            *(
+                self._version(summary, workers, processes, problems)
+                for summary in info.version_summaries
+            )
+        )
+        known = {version.build_id for version in versions}
+        strangers = [
+            Version(build_id, "unregistered", process=state)
+            for build_id, state in processes.items()
+            if build_id not in known
+        ]
+        routing = info.routing_config
+        ramping_id = routing.ramping_deployment_version.build_id
+        return Observation(
+            deployment=self._deployment,
+            namespace=self._client.namespace,
+            at=datetime.now(timezone.utc),
+            current=routing.current_deployment_version.build_id or None,
+            ramping=Ramp(ramping_id, round(routing.ramping_version_percentage, 3))
+            if ramping_id
+            else None,
+            current_changed_at=_time(routing.current_version_changed_time),
+            ramping_changed_at=_latest(
+                _time(routing.ramping_version_changed_time),
+                _time(routing.ramping_version_percentage_changed_time),
+            ),
+            routing_settled=_settled(info),
+            conflict_token=token,
+            manager=info.manager_identity,
+            versions=tuple(sorted([*versions, *strangers], key=_by_age)),
+            problems=tuple(problems),
+        )
+
+    async def _describe(self) -> tuple[WorkerDeploymentInfo | None, bytes]:
+        try:
+            reply = await self._client.workflow_service.describe_worker_deployment(
+                DescribeWorkerDeploymentRequest(
+                    namespace=self._client.namespace, deployment_name=self._deployment
+                ),
+                timeout=_TIMEOUT,
+            )
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return None, b""
+            raise
+        return reply.worker_deployment_info, reply.conflict_token
+
+    async def _version(
+        self,
+        summary: WorkerDeploymentInfo.WorkerDeploymentVersionSummary,
+        workers: Mapping[str, int] | None,
+        processes: Mapping[str, str],
+        problems: list[str],
+    ) -> Version:
+        build_id = summary.deployment_version.build_id
+        (metadata, backlog), open_runs = await asyncio.gather(
+            self._details(build_id, problems), self._open_runs(build_id, problems)
+        )
+        status = _status(summary)
+        return Version(
+            build_id,
+            status,
+            strategy=metadata.get("strategy"),
+            version_set=metadata.get("set"),
+            fingerprint=metadata.get("fingerprint"),
+            created_at=_time(summary.create_time),
+            first_activated_at=_time(summary.first_activation_time),
+            drained_since=_time(summary.drainage_info.last_changed_time)
+            if status == "drained"
+            else None,
+            drainage_checked_at=_time(summary.drainage_info.last_checked_time),
+            open_runs=open_runs,
+            backlog=backlog,
+            workers=None if workers is None else workers.get(build_id, 0),
+            process=processes.get(build_id),
+        )
+
+    async def _details(
+        self, build_id: str, problems: list[str]
+    ) -> tuple[dict[str, str], int | None]:
+        """A version's metadata, and the tasks that wait in its queues."""
+        request = DescribeWorkerDeploymentVersionRequest(
+            namespace=self._client.namespace,
+            deployment_version=WorkerDeploymentVersion(
+                deployment_name=self._deployment, build_id=build_id
+            ),
+            report_task_queue_stats=True,
+        )
+        describe = self._client.workflow_service.describe_worker_deployment_version
+        backlog: int | None = None
+        try:
+            try:
+                reply = await describe(request, timeout=_TIMEOUT)
+                backlog = sum(
+                    queue.stats.approximate_backlog_count for queue in reply.version_task_queues
+                )
+            except RPCError:
+                # In a version's first seconds its queues are not all known, and
+                # asking for their statistics is an error.
+                request.report_task_queue_stats = False
+                reply = await describe(request, timeout=_TIMEOUT)
+        except RPCError as error:
+            problems.append(f"{build_id} could not be described: {error.message}")
+            return {}, None
+        return _texts(reply.worker_deployment_version_info.metadata.entries), backlog
+
+    async def _open_runs(self, build_id: str, problems: list[str]) -> int | None:
+        try:
+            reply = await self._client.workflow_service.count_workflow_executions(
+                CountWorkflowExecutionsRequest(
+                    namespace=self._client.namespace,
+                    query=open_runs_query(self._deployment, build_id),
+                ),
+                timeout=_TIMEOUT,
+            )
+        except RPCError as error:
+            problems.append(f"the open runs of {build_id} could not be counted: {error.message}")
+            return None
+        return reply.count
+
+    async def _live_workers(self, problems: list[str]) -> dict[str, int] | None:
+        """Worker processes with a fresh heartbeat, by build id."""
+        alive: dict[str, int] = {}
+        page = b""
+        try:
+            while True:
+                reply = await self._client.workflow_service.list_workers(
+                    ListWorkersRequest(
+                        namespace=self._client.namespace,
+                        query=f"DeploymentName='{self._deployment}'",
+                        page_size=200,
+                        next_page_token=page,
+                    ),
+                    timeout=_TIMEOUT,
+                )
+                now = datetime.now(timezone.utc)
+                for worker in reply.workers_info:
+                    beat = worker.worker_heartbeat
+                    seen = _time(beat.heartbeat_time)
+                    ending = beat.status in _ENDING
+                    if seen is not None and now - seen < HEARTBEAT_FRESH and not ending:
+                        build_id = beat.deployment_version.build_id
+                        alive[build_id] = alive.get(build_id, 0) + 1
+                page = reply.next_page_token
+                if not page:
+                    return alive
+        except RPCError as error:
+            problems.append(f"the workers could not be listed: {error.message}")
+            return None
+
+    async def _processes(self, problems: list[str]) -> dict[str, str]:
+        """The state of each build's program in supervisord; RUNNING if any of several runs."""
+        if self._supervisor is None:
+            return {}
+        try:
+            programs = worker_programs(await self._supervisor.config())
+            processes = await self._supervisor.processes()
+        except Failure as failure:
+            problems.append(str(failure))
+            return {}
+        states = {process.namespec: process.state for process in processes}
+        by_build: dict[str, str] = {}
+        for program in programs:
+            state = states.get(program.name)
+            if program.deployment != self._deployment or state is None:
+                continue
+            if by_build.get(program.build_id) != "RUNNING":
+                by_build[program.build_id] = state
+        return by_build
+
+
+def _status(summary: WorkerDeploymentInfo.WorkerDeploymentVersionSummary) -> Status:
+    """The server's status, where its drainage does not contradict it.
+
+    DRAINED with a drainage that is not DRAINED was the Kubernetes controller's
+    way to strand pinned runs: it reads `unknown` here.
+    """
+    status = _STATUSES.get(summary.status, "unknown")
+    drained = summary.drainage_info.status == VersionDrainageStatus.VERSION_DRAINAGE_STATUS_DRAINED
+    if status == "drained" and not drained:
+        return "unknown"
+    return status
+
+
+def _settled(info: WorkerDeploymentInfo) -> bool:
+    in_progress = RoutingConfigUpdateState.ROUTING_CONFIG_UPDATE_STATE_IN_PROGRESS
+    if info.routing_config_update_state != in_progress:
+        return True
+    routing = info.routing_config
+    changed = _latest(
+        _time(routing.current_version_changed_time),
+        _time(routing.ramping_version_changed_time),
+        _time(routing.ramping_version_percentage_changed_time),
+    )
+    return changed is not None and datetime.now(timezone.utc) - changed > SETTLING_CAP
+
+
+def _texts(entries: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: str(PayloadConverter.default.from_payload(payload)) for key, payload in entries.items()
+    }
+
+
+def _time(stamp: Timestamp) -> datetime | None:
+    """A protobuf time; None where it was never set."""
+    if not stamp.seconds:
+        return None
+    return stamp.ToDatetime(tzinfo=timezone.utc)
+
+
+def _latest(*times: datetime | None) -> datetime | None:
+    return max((time for time in times if time is not None), default=None)
+
+
+def _by_age(version: Version) -> tuple[datetime, str]:
+    """Oldest first; those that the server does not know last."""
+    return version.created_at or datetime.max.replace(tzinfo=timezone.utc), version.build_id

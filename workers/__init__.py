@@ -1,0 +1,1 @@
+"""Inside a worker process: one build of the workflow code, polling Temporal."""

@@ -1,0 +1,113 @@
+"""The command ``python -m workers``: run one build of the workers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from datetime import timedelta
+
+from rollout.config import valid_build_id, valid_deployment
+from stack import exit as exits
+from stack import logs
+from stack.durations import parse_duration
+from workers import app as apps
+from workers.host import Options, serve
+
+STRATEGIES = ("compatible", "incompatible", "new-default-set")
+
+EXAMPLES = """\
+examples:
+  python -m workers --build-id v1 --strategy compatible
+  BUILD_ID=v2 STRATEGY=incompatible python -m workers
+  python -m workers --build-id 2026-11-22.1 --strategy incompatible --app shop.workflows
+
+strategies (new runs go to the new build with each of them):
+  compatible       runs of the current version set move to it at their next task
+  incompatible     runs that have begun stay on their build until they are done
+  new-default-set  another name of incompatible
+
+Each option's default comes from the environment variable named beside it; where
+Temporal is, from TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY and the like.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m workers",
+        description="Run a Temporal worker of one build until SIGTERM or Ctrl-C, then drain it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+    def option(flag: str, variable: str, default: str | None, text: str) -> None:
+        parser.add_argument(
+            flag, default=os.environ.get(variable, default), help=f"{text} [{variable}]"
+        )
+
+    option("--build-id", "BUILD_ID", None, "the name of this build")
+    option("--strategy", "STRATEGY", None, " | ".join(STRATEGIES))
+    option("--deployment", "DEPLOYMENT", "greetings", "the worker deployment's name")
+    option("--task-queue", "TASK_QUEUE", "greetings", "the task queue to poll")
+    option("--app", "APP", None, "module of the build's workflows; default: workers/builds")
+    option("--metrics-port", "METRICS_PORT", None, "serve Prometheus metrics there, on loopback")
+    option("--drain", "DRAIN", "10s", "time for running activities to finish on SIGTERM")
+    parser.add_argument(
+        "--managed",
+        action="store_true",
+        default=os.environ.get("MANAGED", "") not in ("", "0", "false"),
+        help="only declare the strategy, the rollout controller routes [MANAGED]",
+    )
+    parser.add_argument(
+        "--allow-changed-code",
+        action="store_true",
+        help="start although this build id was deployed with other code before",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="check the options and the code, and start nothing"
+    )
+    return parser
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    if not arguments.build_id:
+        raise exits.Misuse("which build? give --build-id or BUILD_ID")
+    if not arguments.strategy:
+        raise exits.Misuse(f"which strategy? give --strategy or STRATEGY: {', '.join(STRATEGIES)}")
+    if arguments.strategy not in STRATEGIES:
+        raise exits.Misuse(f"unknown strategy {arguments.strategy!r}: use {', '.join(STRATEGIES)}")
+    try:
+        drain = timedelta(seconds=parse_duration(arguments.drain))
+    except ValueError as error:
+        raise exits.Misuse(f"--drain: {error}") from error
+    return Options(
+        build_id=valid_build_id(arguments.build_id),
+        strategy=arguments.strategy,
+        deployment=valid_deployment(arguments.deployment),
+        task_queue=arguments.task_queue,
+        metrics_port=_port(arguments.metrics_port),
+        managed=arguments.managed,
+        allow_changed_code=arguments.allow_changed_code,
+        drain=drain,
+    )
+
+
+def _port(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise exits.Misuse(f"--metrics-port {text!r} is not a port: give a number from 1 to 65535")
+    return int(text)
+
+
+async def _main() -> int:
+    arguments = _parser().parse_args()
+    options = _options(arguments)
+    logs.configure("worker", build_id=options.build_id, deployment_name=options.deployment)
+    app = apps.load(arguments.app or apps.demo_module(options.build_id))
+    if arguments.check:
+        return 0
+    return await serve(app, options)
+
+
+if __name__ == "__main__":
+    exits.run("workers", _main)

@@ -1,0 +1,34 @@
+"""Build v1.1: compatible with v1. It also sends a receipt, behind a patch.
+
+`workflow.patched` is false where a run of v1 is replayed and true in new runs,
+so that histories of both builds replay here.
+"""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+from workers.builds.steps import OrderInput, OrderResult, perform, take_step
+from workers.builds.v1 import STEPS, Greeting
+
+__all__ = ["ACTIVITIES", "WORKFLOWS", "Greeting", "Order"]
+
+
+@workflow.defn
+class Order:
+    """v1's steps, and a receipt at the end."""
+
+    @workflow.run
+    async def run(self, order: OrderInput) -> OrderResult:
+        """Return every step with the build that ran it."""
+        result = OrderResult(order.order_id)
+        for name in STEPS:
+            result.steps.append(await take_step(name, order, order.seconds / len(STEPS)))
+        if workflow.patched("receipt"):
+            result.steps.append(await take_step("receipt", order, 0))
+        workflow.logger.info("order shipped, receipt sent")
+        return result
+
+
+WORKFLOWS = [Greeting, Order]
+ACTIVITIES = [perform]

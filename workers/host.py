@@ -1,0 +1,145 @@
+"""The life of a worker process: connect, poll, declare, take its place, drain, exit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+import tenacity
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.service import RPCError
+from temporalio.worker import Worker, WorkerDeploymentConfig
+
+from rollout.declare import Declaration, admit, declare
+from rollout.standalone import take_place
+from stack.connect import connect_patiently, is_transient
+from stack.exit import Failure
+from workers.app import App
+from workers.telemetry import make_runtime
+
+__all__ = ["Options", "serve"]
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_MAX_ACTIVITIES = 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a worker was told by its command line or its environment."""
+
+    build_id: str
+    strategy: str
+    deployment: str
+    task_queue: str
+    metrics_port: int | None
+    managed: bool
+    allow_changed_code: bool
+    drain: timedelta
+    """How long running activities may take to finish once the worker is told to stop."""
+
+
+async def serve(app: App, options: Options) -> int:
+    """Run a worker until SIGTERM or SIGINT, then drain it. Returns the exit code."""
+    os.environ["BUILD_ID"] = options.build_id  # for activities: they have no workflow to ask
+    stop = _stop_on_signals()
+    build = Declaration(options.deployment, options.build_id, options.strategy, app.fingerprint)
+    identity = f"{options.deployment}:{options.build_id}@{socket.gethostname()}:{os.getpid()}"
+    runtime = make_runtime(
+        options.metrics_port, deployment=options.deployment, build_id=options.build_id
+    )
+
+    client = await _unless(stop, connect_patiently(runtime=runtime, identity=identity))
+    if client is None:
+        return 0
+    await admit(client, build, allow_changed_code=options.allow_changed_code)
+    worker = _make_worker(client, app, options)
+
+    polling = asyncio.create_task(worker.run())
+    settling = asyncio.create_task(_settle_in(client, build, identity, managed=options.managed))
+    stopping = asyncio.create_task(stop.wait())
+    log.info("polling", task_queue=options.task_queue, module=app.module, code=app.fingerprint)
+    await asyncio.wait({polling, settling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if settling.done() and not _failed(settling):
+        await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+
+    settling.cancel()
+    log.info("draining", at_most_seconds=options.drain.total_seconds())
+    await worker.shutdown()
+    await polling  # raises what ended it, if anything did
+    if _failed(settling):
+        await settling
+    log.info("stopped")
+    return 0
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; the SDK's worker installs no handlers itself."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """What ``work`` returns, or None as soon as ``stop`` is set."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    return None
+
+
+def _make_worker(client: Client, app: App, options: Options) -> Worker:
+    try:
+        return Worker(
+            client,
+            task_queue=options.task_queue,
+            workflows=app.workflows,
+            activities=app.activities,
+            activity_executor=ThreadPoolExecutor(_MAX_ACTIVITIES),
+            max_concurrent_activities=_MAX_ACTIVITIES,
+            graceful_shutdown_timeout=options.drain,
+            deployment_config=WorkerDeploymentConfig(
+                version=WorkerDeploymentVersion(options.deployment, options.build_id),
+                use_worker_versioning=True,
+                # A run ends on the build it began on, unless its set has a newer one.
+                default_versioning_behavior=VersioningBehavior.PINNED,
+            ),
+        )
+    except ValueError as error:
+        raise Failure(f"{app.module} cannot be served: {error}") from error
+
+
+async def _settle_in(client: Client, build: Declaration, identity: str, *, managed: bool) -> None:
+    """Declare the build once the server knows it, and, unless managed, take its place."""
+    retrying = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception(is_transient)
+        | tenacity.retry_if_result(lambda ok: not ok),
+        wait=tenacity.wait_fixed(0.2),
+    )
+    try:
+        await retrying(declare, client, build, identity)
+    except RPCError as error:
+        raise Failure(f"{build.build_id} cannot be declared: {error.message}") from error
+    log.info("declared", strategy=build.strategy)
+    if not managed:
+        await take_place(client, build.deployment, build.build_id, identity)
