@@ -1,0 +1,1 @@
+"""Behaviour, checked against real servers."""
