@@ -27,10 +27,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["expand", "main"]
+__all__ = ["expand", "main", "options", "search_path"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _TOOLS = Path(__file__).resolve().parents[1] / "var" / "tools"
@@ -52,8 +52,15 @@ def expand(text: str, environ: Mapping[str, str] = os.environ) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def main() -> None:
-    """Parse the command line, wait, and become COMMAND."""
+def search_path() -> str:
+    """Where COMMAND is looked up: beside this Python, in the stack's own tools, then PATH."""
+    # Not resolved: a virtual environment's Python may be a link to the system's.
+    own = [str(Path(sys.executable).parent), *map(str, sorted(_TOOLS.glob("*/bin")))]
+    return os.pathsep.join([*own, os.environ.get("PATH", os.defpath)])
+
+
+def options(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The launcher's command line, or that of ``words``; `SystemExit` where it is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m stack.launch",
         description="Become COMMAND, with ${NAME:-default} expanded, tied to supervisord's life.",
@@ -64,33 +71,37 @@ def main() -> None:
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--wait", type=float, default=30.0, help="seconds for --port and --then")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
-    options = parser.parse_args()
-    if not options.command:
+    given = parser.parse_args(words)
+    if not given.command:
         parser.error("COMMAND is missing")
-    if options.then and not options.port:
+    if given.then and not given.port:
         parser.error("--then needs --port")
+    return given
 
+
+def main() -> None:
+    """Parse the command line, wait, and become COMMAND."""
+    given = options()
     _end_with_parent()
-    search = [str(Path(sys.executable).parent), *map(str, sorted(_TOOLS.glob("*/bin")))]
-    os.environ["PATH"] = os.pathsep.join([*search, os.environ.get("PATH", os.defpath)])
+    os.environ["PATH"] = search_path()
     try:
-        command = [expand(word) for word in options.command]
-        port = int(expand(options.port)) if options.port else None
-        for assignment in options.env:
+        command = [expand(word) for word in given.command]
+        port = int(expand(given.port)) if given.port else None
+        for assignment in given.env:
             name, _, value = assignment.partition("=")
             os.environ[name] = expand(value)
-        then = shlex.split(expand(options.then)) if options.then else []
+        then = shlex.split(expand(given.then)) if given.then else []
     except KeyError as missing:
         sys.exit(f"launch: the environment variable {missing.args[0]} is not set")
     except ValueError:
-        sys.exit(f"launch: {options.port} is not a port")
+        sys.exit(f"launch: {given.port} is not a port")
     program = shutil.which(command[0])
     if program is None:
         sys.exit(f"launch: {command[0]} is not installed; `make setup` installs it")
     if port is not None:
-        _wait_until(lambda: not _listens(port), options.wait, f"port {port} is still taken")
+        _wait_until(lambda: not _listens(port), given.wait, f"port {port} is still taken")
         if then:
-            _start_detached(then, port, options.wait)
+            _start_detached(then, port, given.wait)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(program, command)  # noqa: S606
@@ -124,21 +135,30 @@ def _wait_until(condition: Callable[[], bool], seconds: float, failure: str) -> 
 def _start_detached(then: list[str], port: int, seconds: float) -> None:
     """Leave a grandchild behind that runs ``then`` once the port listens.
 
-    It is forked twice, so that COMMAND never sees a child it did not start.
+    It is forked twice, so that COMMAND never sees a child it did not start, and
+    ends with COMMAND, so that stopping the stack leaves nothing behind.
     """
+    command = os.getpid()  # this process, which becomes COMMAND
     child = os.fork()
     if child:
         os.waitpid(child, 0)
         return
     if os.fork():
         os._exit(0)
-    _wait_until(lambda: _listens(port), seconds, f"nothing listens on port {port}")
     deadline = time.monotonic() + seconds
-    while subprocess.run(then, check=False, stdout=subprocess.DEVNULL).returncode:
-        if time.monotonic() > deadline:
-            os._exit(1)
-        time.sleep(0.5)
-    os._exit(0)
+    while time.monotonic() < deadline and _lives(command):
+        if _listens(port) and not subprocess.call(then, stdout=subprocess.DEVNULL):
+            os._exit(0)
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

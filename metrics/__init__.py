@@ -1,0 +1,1 @@
+"""What is measured: the exporter, Prometheus's configuration, and the alert rules."""
