@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import tenacity
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.deployment.v1 import WorkerDeploymentInfo, WorkerDeploymentVersion
 from temporalio.api.enums.v1 import (
@@ -22,7 +23,9 @@ from temporalio.api.enums.v1 import (
 from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsRequest,
     DescribeWorkerDeploymentRequest,
+    DescribeWorkerDeploymentResponse,
     DescribeWorkerDeploymentVersionRequest,
+    DescribeWorkerDeploymentVersionResponse,
     ListWorkersRequest,
 )
 from temporalio.client import Client
@@ -60,6 +63,20 @@ _STATUSES: Mapping[int, Status] = {
 }
 
 
+_busy = tenacity.AsyncRetrying(
+    # The server queues few questions to one deployment; with several observers
+    # it now and then answers that there are too many.
+    retry=tenacity.retry_if_exception(
+        lambda error: (
+            isinstance(error, RPCError) and error.status == RPCStatusCode.RESOURCE_EXHAUSTED
+        )
+    ),
+    wait=tenacity.wait_random(0.1, 0.5),
+    stop=tenacity.stop_after_delay(5),
+    reraise=True,
+)
+
+
 def open_runs_query(deployment: str, build_id: str) -> str:
     """The visibility query for the running workflows on a version."""
     return (
@@ -70,7 +87,8 @@ def open_runs_query(deployment: str, build_id: str) -> str:
 async def version_metadata(client: Client, deployment: str, build_id: str) -> dict[str, str] | None:
     """A version's metadata as texts; None where the server does not know the version."""
     try:
-        reply = await client.workflow_service.describe_worker_deployment_version(
+        reply: DescribeWorkerDeploymentVersionResponse = await _busy(
+            client.workflow_service.describe_worker_deployment_version,
             DescribeWorkerDeploymentVersionRequest(
                 namespace=client.namespace,
                 deployment_version=WorkerDeploymentVersion(
@@ -150,7 +168,8 @@ class Observer:
 
     async def _describe(self) -> tuple[WorkerDeploymentInfo | None, bytes]:
         try:
-            reply = await self._client.workflow_service.describe_worker_deployment(
+            reply: DescribeWorkerDeploymentResponse = await _busy(
+                self._client.workflow_service.describe_worker_deployment,
                 DescribeWorkerDeploymentRequest(
                     namespace=self._client.namespace, deployment_name=self._deployment
                 ),
@@ -205,9 +224,10 @@ class Observer:
         )
         describe = self._client.workflow_service.describe_worker_deployment_version
         backlog: int | None = None
+        reply: DescribeWorkerDeploymentVersionResponse
         try:
             try:
-                reply = await describe(request, timeout=_TIMEOUT)
+                reply = await _busy(describe, request, timeout=_TIMEOUT)
                 backlog = sum(
                     queue.stats.approximate_backlog_count for queue in reply.version_task_queues
                 )
@@ -215,7 +235,7 @@ class Observer:
                 # In a version's first seconds its queues are not all known, and
                 # asking for their statistics is an error.
                 request.report_task_queue_stats = False
-                reply = await describe(request, timeout=_TIMEOUT)
+                reply = await _busy(describe, request, timeout=_TIMEOUT)
         except RPCError as error:
             problems.append(f"{build_id} could not be described: {error.message}")
             return {}, None

@@ -24,7 +24,7 @@ from typing import Any
 import structlog
 import temporalio.activity
 import temporalio.workflow
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, TelemetryFilter
+from temporalio.runtime import LogForwardingConfig, LoggingConfig
 
 from stack.exit import Misuse
 
@@ -121,9 +121,13 @@ def configure(service: str, **fields: str) -> None:
 
 
 def core_logging() -> LoggingConfig:
-    """Send the SDK core's own records (warnings and worse) through this set-up."""
+    """Send the SDK core's own records (warnings and worse) through this set-up.
+
+    Its line for each retry of each call is left out: during an outage these are
+    thousands, and whoever calls says once that Temporal is away.
+    """
     return LoggingConfig(
-        filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
+        filter="ERROR,temporalio_sdk_core=WARN,temporalio_client=WARN,temporalio_client::retry=off",
         forwarding=LogForwardingConfig(
             logger=logging.getLogger(CORE_LOGGER),
             append_target_to_name=False,

@@ -1,0 +1,249 @@
+"""``python -m client``: one greeting; ``python -m client load``: a steady load."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from temporalio.client import Client
+
+from client.calls import quiet_runtime
+from client.greet import greet
+from client.load import Load
+from client.schedule import schedule
+from client.score import Score
+from stack import exit as stack_exit
+from stack import logs
+from stack.connect import connect_patiently
+from stack.durations import parse_duration
+from stack.exit import Misuse
+
+_GREETING_EXAMPLES = """\
+examples:
+  python -m client                          Hello from worker Build ID: v1!
+  python -m client --timeout 5s
+  TEMPORAL_ADDRESS=10.0.0.5:7233 python -m client --task-queue greetings
+  python -m client load --rate 5 --orders 0.2 --duration 10m
+"""
+
+_LOAD_HELP = """\
+Start workflows on a fixed beat, whatever the server does, and check every result.
+A start that the server did not take is tried again under the same workflow id.
+
+Latency counts from the time a start was due. The summary's percentiles are those
+of the greetings: an order takes as long as it is asked to. A run that more than
+one build ran is logged and counted as crossed, which is no failure.
+"""
+
+_LOAD_EXAMPLES = """\
+SIGTERM or Ctrl-C ends the load: runs that are not nearly done stay open on the
+server and are counted so. A second Ctrl-C ends it at once.
+
+exit code: 0; 1 where a run failed or a start was never taken.
+
+examples:
+  python -m client load                     five a second, a fifth of them orders
+  python -m client load --rate 20 --orders 0 --duration 1m --json
+  python -m client load --orders 1 --order-seconds 5-10 --duration 30s --drain 1m
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a call in one line, and not how to call it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Misuse(f"{message}; see `{self.prog} --help`")
+
+
+def main() -> NoReturn:
+    """Run the command that the arguments name."""
+    stack_exit.run("client", _command)
+
+
+async def _command() -> int:
+    options = _parse(sys.argv[1:])
+    return await (_load(options) if options.command == "load" else _greet(options))
+
+
+async def _greet(options: argparse.Namespace) -> int:
+    logs.configure("client")
+    print(await greet(options.task_queue, options.timeout))
+    return 0
+
+
+async def _load(options: argparse.Namespace) -> int:
+    logs.configure("load")
+    score = Score()
+    if options.metrics_port is not None:
+        score.serve(options.metrics_port)
+    stopping = _stop_on_signals()
+    client = await _connect_unless(stopping)
+    started_all = True
+    if client is not None:
+        load = Load(
+            client,
+            score,
+            schedule(
+                options.rate,
+                orders=options.orders,
+                order_seconds=options.order_seconds,
+                duration=options.duration,
+                seed=options.seed,
+            ),
+            options.task_queue,
+            stopping,
+            deadline=None if options.duration is None else options.duration + options.drain,
+        )
+        started_all = await load.run()
+    print(score.as_json() if options.json else score.as_text())
+    return 0 if not score.failed and (started_all or stopping.is_set()) else 1
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and Ctrl-C set; a second Ctrl-C ends the process at once."""
+    stopping = asyncio.Event()
+
+    def interrupt() -> None:
+        if stopping.is_set():
+            stack_exit.end(130)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    return stopping
+
+
+async def _connect_unless(stopping: asyncio.Event) -> Client | None:
+    """A client as soon as Temporal answers; None where ``stopping`` is set before."""
+    connecting = asyncio.create_task(connect_patiently(runtime=quiet_runtime()))
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait({connecting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if connecting.done():
+        return connecting.result()
+    connecting.cancel()
+    return None
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m client",
+        description="Start one Greeting workflow, wait for it, and print its result.",
+        epilog=_GREETING_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    queue = os.environ.get("TASK_QUEUE") or "greetings"
+    queue_help = "where the workers poll (default: $TASK_QUEUE, or greetings)"
+    parser.add_argument("--task-queue", default=queue, metavar="NAME", help=queue_help)
+    parser.add_argument(
+        "--timeout",
+        type=_duration,
+        default=30.0,
+        metavar="DURATION",
+        help="how long to wait for the greeting (default: 30s)",
+    )
+    commands = parser.add_subparsers(dest="command", title="or instead", metavar="load")
+    load = commands.add_parser(
+        "load",
+        help="a steady open-loop load (its own --help)",
+        description=_LOAD_HELP,
+        epilog=_LOAD_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    # SUPPRESS: a --task-queue before `load` stays in force.
+    load.add_argument("--task-queue", default=argparse.SUPPRESS, metavar="NAME", help=queue_help)
+    load.add_argument(
+        "--rate", type=_rate, default=5.0, metavar="N", help="starts a second (default: 5)"
+    )
+    load.add_argument(
+        "--orders",
+        type=_share,
+        default=0.2,
+        metavar="SHARE",
+        help="the share of orders among them, 0 to 1 (default: 0.2)",
+    )
+    load.add_argument(
+        "--order-seconds",
+        type=_range,
+        default=(20.0, 60.0),
+        metavar="LOW-HIGH",
+        help="how long an order takes, in seconds (default: 20-60)",
+    )
+    load.add_argument(
+        "--duration",
+        type=_duration,
+        metavar="DURATION",
+        help="stop starting after this long, such as 30s or 1h30m (default: never)",
+    )
+    load.add_argument(
+        "--drain",
+        type=_duration,
+        default=120.0,
+        metavar="DURATION",
+        help="how long to wait for open runs after --duration (default: 2m)",
+    )
+    load.add_argument(
+        "--seed", type=int, metavar="N", help="start the same mix of workflows each time"
+    )
+    load.add_argument(
+        "--metrics-port",
+        type=_port,
+        metavar="PORT",
+        help="serve Prometheus metrics on this loopback port (default: none)",
+    )
+    load.add_argument("--json", action="store_true", help="print the summary as one line of JSON")
+    return parser.parse_args(arguments)
+
+
+def _number(text: str) -> float:
+    """``text`` as a number, NaN where it is none: each check below then fails."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _rate(text: str) -> float:
+    rate = _number(text)
+    if not 0 < rate < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0")
+    return rate
+
+
+def _share(text: str) -> float:
+    share = _number(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share: give a number from 0 to 1")
+    return share
+
+
+def _range(text: str) -> tuple[float, float]:
+    """``20-60``, or ``20`` alone."""
+    low, _, high = text.partition("-")
+    limits = _number(low), _number(high or low)
+    if not 0 <= limits[0] <= limits[1] < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range: write it like 20-60, in seconds")
+    return limits
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 1 to 65535")
+    return int(text)
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

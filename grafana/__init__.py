@@ -1,0 +1,1 @@
+"""What is seen: Grafana's configuration, its provisioning, and its dashboards."""
