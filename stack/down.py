@@ -1,0 +1,129 @@
+"""Taking the stack down: the load first, then the workers, the rest, and Temporal last.
+
+In that order every run that has begun can be let go of cleanly. Each phase has
+a bound, and what outlives all of them is killed: nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from stack.exit import Failure
+from stack.settings import ROOT, SUPERVISORD_CONF
+from stack.supervisor_rpc import Program, Supervisor
+
+__all__ = ["find_supervisord", "main", "take_down"]
+
+# Seconds since the start at which each phase is given up, and all that is left is
+# killed. A worker drains its activities meanwhile, which is what takes time.
+_PHASES = (("load", 4.0), ("worker", 12.0), ("other", 14.5), ("temporal", 17.0))
+_END = 18.0
+_BUSY = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
+
+
+def main(argv: Sequence[str]) -> int:
+    """``python -m stack down``."""
+    argparse.ArgumentParser(
+        prog="python -m stack down",
+        description="Stop everything: load, workers, the rest, then Temporal; 20 s at most.",
+        epilog="Runs that are open keep their place and go on after the next `make up`.\n\n"
+        "example:\n  python -m stack down",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(argv)
+    return asyncio.run(take_down())
+
+
+async def take_down() -> int:
+    """Stop the stack if it runs, say what is done, and return the exit code."""
+    started = time.monotonic()
+    supervisord = await find_supervisord()
+    if supervisord is None:
+        print("down: the stack is not running")
+        return 0
+    family = _family(supervisord)
+    try:
+        supervisor = Supervisor()
+        await _stop_in_phases(supervisor, started)
+        family |= _family(supervisord)
+        await supervisor.shutdown()
+    except Failure as failure:  # its socket is gone, or it hangs
+        print(f"down: {failure}; ending process {supervisord.pid} by signal")
+        family |= _family(supervisord)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisord.terminate()
+    _, alive = psutil.wait_procs(family, timeout=max(started + _END - time.monotonic(), 0.5))
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            print(f"down: killing {process.name()} (pid {process.pid}), which does not end")
+            process.kill()
+    psutil.wait_procs(alive, timeout=1)
+    print(f"down: stopped in {time.monotonic() - started:.1f} s")
+    return 0
+
+
+async def find_supervisord() -> psutil.Process | None:
+    """The supervisord of this stack, even if its socket or its pid file is lost."""
+    with contextlib.suppress(Failure, psutil.NoSuchProcess):
+        return psutil.Process(await Supervisor(timeout=2).pid())
+    return next(filter(_is_our_supervisord, psutil.process_iter()), None)
+
+
+def _is_our_supervisord(process: psutil.Process) -> bool:
+    try:
+        words, folder = process.cmdline(), Path(process.cwd())
+    except psutil.Error:  # another user's, or it has just ended
+        return False
+    if not any(Path(word).name == "supervisord" for word in words[:2]):
+        return False
+    given = [words[i + 1] for i in range(len(words) - 1) if words[i] in ("-c", "--configuration")]
+    # A daemon has changed into ROOT, so that a relative path no longer leads there.
+    conf = Path(given[0] if given else SUPERVISORD_CONF.name)
+    in_root = folder == ROOT and conf.name == SUPERVISORD_CONF.name and not conf.is_absolute()
+    return in_root or (folder / conf).resolve() == SUPERVISORD_CONF
+
+
+def _family(supervisord: psutil.Process) -> set[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return {supervisord, *supervisord.children(recursive=True)}
+    return set()
+
+
+async def _stop_in_phases(supervisor: Supervisor, started: float) -> None:
+    phases = {program.namespec: _phase(program) for program in await supervisor.config()}
+    for phase, bound in _PHASES:
+        names = [
+            name
+            for name in await _busy(supervisor)
+            if phases.get(name, "other") == phase  # `update` may have forgotten a program
+        ]
+        if not names:
+            continue
+        print(f"down: stopping {', '.join(names)}", flush=True)
+        for name in names:
+            await supervisor.stop(name)
+        while left := [name for name in await _busy(supervisor) if name in names]:
+            if time.monotonic() > started + bound:
+                print(f"down: not waiting for {', '.join(left)} any longer", flush=True)
+                break
+            await asyncio.sleep(0.1)
+
+
+async def _busy(supervisor: Supervisor) -> list[str]:
+    return [each.namespec for each in await supervisor.processes() if each.state in _BUSY]
+
+
+def _phase(program: Program) -> str:
+    if program.name == "temporal":
+        return "temporal"
+    command = f" {' '.join(program.command.split())} "
+    for module, phase in ((" -m client ", "load"), (" -m workers ", "worker")):
+        if module in command:
+            return phase
+    return "other"

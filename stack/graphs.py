@@ -1,0 +1,105 @@
+"""The switchover in PromQL: the expressions that the dashboard and the graph URL share."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+__all__ = [
+    "FAILURE_RATIO",
+    "OPEN_RUNS",
+    "PROCESS_STATES",
+    "SAFE_TO_STOP",
+    "TARGET_SHARE",
+    "VERSION_STATES",
+    "completed_share",
+    "latency",
+    "states",
+    "switchover_url",
+]
+
+# Several machines may export what one server says: max and min make one of them.
+TARGET_SHARE = 'max by (build_id) (temporal_worker_deployment_version_target_ratio{job="exporter"})'
+OPEN_RUNS = 'max by (build_id) (temporal_worker_deployment_version_open_workflows{job="exporter"})'
+SAFE_TO_STOP = 'min by (build_id) (temporal_worker_deployment_version_safe_to_stop{job="exporter"})'
+FAILURE_RATIO = "max by (build_id) (build:temporal_workflow_failed:ratio1m)"
+
+VERSION_STATES = (
+    "unregistered",
+    "created",
+    "inactive",
+    "ramping",
+    "current",
+    "draining",
+    "drained",
+    "unknown",
+)
+PROCESS_STATES = (
+    "stopped",
+    "starting",
+    "running",
+    "backoff",
+    "stopping",
+    "exited",
+    "fatal",
+    "unknown",
+)
+
+
+def completed_share(workflow_type: str) -> str:
+    """Who gets new runs: each build's part, 0 to 1, of the completed runs of ``workflow_type``.
+
+    True only of a type that takes next to no time: long runs complete on the build
+    they began on, long after new ones have gone elsewhere.
+    """
+    return (
+        "sum by (build_id) "
+        f'(build_type:temporal_workflow_completed:share30s{{workflow_type="{workflow_type}"}})'
+    )
+
+
+def latency(quantile: float, workflow_type: str) -> str:
+    """Seconds from the time a run was due to its result, as the load's client sees it.
+
+    A build without results in the last minute has no value (`>= 0` drops its NaN).
+    """
+    return (
+        f"histogram_quantile({quantile:g}, sum by (build_id, le) (rate("
+        f'client_workflow_latency_seconds_bucket{{job="load",workflow_type="{workflow_type}"}}[1m]'
+        "))) >= 0"
+    )
+
+
+def states(metric: str, label: str, names: tuple[str, ...], by: str) -> str:
+    """One series for each value of ``by``: the place in ``names``, from 1, of the state it is in.
+
+    ``metric`` has a series of 0 or 1 for every state, told apart by ``label``.
+    """
+    each = (
+        f'{code} * {metric}{{job="exporter",{label}="{name}"}}'
+        for code, name in enumerate(names, start=1)
+    )
+    return f"max by ({by}) ({' or '.join(each)})"
+
+
+def switchover_url(prometheus_url: str, workflow_type: str = "Greeting") -> str:
+    """The page of Prometheus at ``prometheus_url`` that graphs the switchover.
+
+    It stands in for the dashboard where there is no Grafana: who is meant to get new
+    runs, who gets them, open runs, latency, failures, safe to stop. Prometheus 3
+    redirects it to its own query page.
+    """
+    graphs = (
+        (TARGET_SHARE, True),
+        (completed_share(workflow_type), True),
+        (OPEN_RUNS, True),
+        (latency(0.95, workflow_type), False),
+        (FAILURE_RATIO, False),
+        (SAFE_TO_STOP, False),
+    )
+    query: dict[str, str] = {}
+    for number, (expression, stacked) in enumerate(graphs):
+        query[f"g{number}.expr"] = expression
+        query[f"g{number}.tab"] = "0"
+        query[f"g{number}.stacked"] = str(int(stacked))
+        query[f"g{number}.range_input"] = "15m"
+    return f"{prometheus_url.rstrip('/')}/graph?{urlencode(query)}"

@@ -1,0 +1,289 @@
+"""Bringing the stack up: check, start supervisord, and show each part as it becomes ready."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+import httpx
+from rich.console import Console
+from rich.status import Status
+
+from stack import readiness
+from stack.check import Launch, launches, problems
+from stack.down import find_supervisord, take_down
+from stack.exit import Failure
+from stack.graphs import switchover_url
+from stack.settings import LOG_DIR, ROOT, SUPERVISORD_CONF, VAR, VENV_BIN, local_url, prometheus_url
+from stack.setup import link_programs
+from stack.supervisor_rpc import NotRunning, Process, Supervisor
+
+__all__ = ["main"]
+
+_SHOWN_LOG_LINES = 8
+_POLL_SECONDS = 0.2  # often enough to look prompt; the machine has a stack to start
+_EPILOG = """\
+Ctrl-C stops everything again. So does a part that does not become ready in time,
+unless --keep is given.
+
+examples:
+  python -m stack up
+  python -m stack up --timeout 120 --keep
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """``python -m stack up``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stack up",
+        description="Check, start everything under supervisord, and wait until it is ready.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="wait so long (60)"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave everything running if it does not become ready"
+    )
+    given = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as Ctrl-C does
+    if not (VAR / "programs").is_dir():
+        raise Failure("the stack is not set up; run `make setup`")
+    link_programs()
+    running = asyncio.run(find_supervisord())
+    if running is not None:
+        print(f"up: the stack is already running (supervisord is process {running.pid})")
+        return 0 if asyncio.run(_show_readiness(launches(), given.timeout, fresh=False)) else 1
+    if found := problems():
+        for problem in found:
+            print(f"up: {problem.text}", file=sys.stderr)
+        print("up: nothing was started", file=sys.stderr)
+        return max(problem.code for problem in found)
+    return _start(launches(), given.timeout, keep=given.keep)
+
+
+def _start(programs: Sequence[Launch], timeout: float, *, keep: bool) -> int:
+    try:
+        with _interrupts_held():
+            began = time.monotonic()
+            _start_supervisord()
+        if asyncio.run(_show_readiness(programs, timeout, fresh=True, began=began)):
+            return 0
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("up: interrupted, stopping everything again", file=sys.stderr, flush=True)
+        asyncio.run(take_down())
+        raise
+    if keep:
+        print("up: what has started is left running; `make down` stops it", file=sys.stderr)
+    else:
+        asyncio.run(take_down())
+    return 1
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block, so that it never meets half a supervisord."""
+    held: list[int] = []
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        held.append(number)
+
+    previous = {each: signal.signal(each, hold) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in previous.items():
+            signal.signal(each, handler)
+    if held:
+        raise KeyboardInterrupt
+
+
+def _start_supervisord() -> None:
+    """Start it and return once it is a daemon, or raise `Failure` with what it said."""
+    done = subprocess.run(
+        [str(VENV_BIN / "supervisord"), "-c", str(SUPERVISORD_CONF)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        start_new_session=True,  # a terminal's Ctrl-C is for this command alone
+    )
+    if done.returncode:
+        said = " ".join(done.stdout.split()) or f"exit code {done.returncode}"
+        raise Failure(f"supervisord did not start: {said}")
+
+
+@dataclass
+class _Progress:
+    """What has become true so far, shown as it does."""
+
+    began: float
+    waiting: list[readiness.Step]
+    status: Status
+    console: Console
+    states: dict[str, str] = field(default_factory=dict)
+
+    def tell(self, text: str) -> None:
+        self.console.print(f"{time.monotonic() - self.began:6.1f} s  {text}", soft_wrap=True)
+
+    def done(self, step: readiness.Step) -> None:
+        self.waiting.remove(step)
+        self.tell(step.text)
+
+    def not_running(self) -> list[str]:
+        return [name for name, state in self.states.items() if state != "RUNNING"]
+
+    def lost(self) -> bool:
+        """Whether supervisord has given a program up."""
+        return "FATAL" in self.states.values()
+
+    def complete(self) -> bool:
+        return bool(self.states) and not self.waiting and not self.not_running()
+
+    def show_waiting(self) -> None:
+        pending = [step.text for step in self.waiting] or self.not_running()
+        self.status.update(f"waiting until {pending[0]}" if pending else "")
+
+
+async def _show_readiness(
+    programs: Sequence[Launch], timeout: float, *, fresh: bool, began: float | None = None
+) -> bool:
+    """Show each step as it comes true, then where to look; False where something did not."""
+    console = Console(highlight=False)
+    supervisor = Supervisor()
+    idle = await _idle(supervisor, fresh=fresh)
+    for name in sorted(idle):
+        console.print(f"{name} is stopped; `supervisorctl start {name}` starts it")
+    wanted = [launch for launch in programs if launch.name not in idle]
+    with console.status("starting") as status:
+        progress = _Progress(
+            began=time.monotonic() if began is None else began,
+            waiting=readiness.steps(wanted),
+            status=status,
+            console=console,
+        )
+        await _watch(supervisor, progress, idle, timeout)
+    if not progress.complete():
+        _explain(progress, timeout)
+        return False
+    progress.tell(f"ready, {len(progress.states)} programs are RUNNING")
+    _say_where_to_look(wanted)
+    return True
+
+
+async def _idle(supervisor: Supervisor, *, fresh: bool) -> set[str]:
+    """Programs that are not meant to run: stopped by someone, or not started by themselves."""
+    if fresh:
+        return {program.name for program in await supervisor.config() if not program.autostart}
+    return {each.name for each in await supervisor.processes() if each.state == "STOPPED"}
+
+
+async def _watch(
+    supervisor: Supervisor, progress: _Progress, idle: set[str], timeout: float
+) -> None:
+    # trust_env: a proxy in the environment has nothing to say about loopback.
+    async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
+        while time.monotonic() < progress.began + timeout:
+            processes: list[Process] = []
+            with contextlib.suppress(NotRunning):
+                processes = await supervisor.processes()
+            progress.states = {each.name: each.state for each in processes if each.name not in idle}
+            for step in await readiness.ready(client, progress.waiting):
+                progress.done(step)
+            if progress.complete() or progress.lost():
+                return
+            progress.show_waiting()
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _explain(progress: _Progress, timeout: float) -> None:
+    """What is missing, and the end of the logs that may say why."""
+    down = {name: progress.states[name] for name in progress.not_running()}
+    missing = [f"{name} is {state}" for name, state in down.items()]
+    missing += [f"not yet: {step.text}" for step in progress.waiting if step.program not in down]
+    when = "" if progress.lost() else f" after {timeout:g} s"
+    if not progress.states:
+        missing = ["supervisord does not answer"]
+    print(f"up: not ready{when}: {'; '.join(missing)}", file=sys.stderr)
+    blamed = [name for name, state in down.items() if state == "FATAL"] or [
+        *dict.fromkeys([*down, *(step.program for step in progress.waiting)])
+    ]
+    for name in blamed or ["supervisord"]:
+        log = LOG_DIR / f"{name}.log"
+        lines = _last_lines(str(log))
+        print(f"\nthe end of {os.path.relpath(log)}:", file=sys.stderr)
+        print("\n".join(f"  {line}" for line in lines) or "  (empty)", file=sys.stderr)
+
+
+def _last_lines(path: str) -> list[str]:
+    try:
+        with open(path, "rb") as log:  # noqa: PTH123
+            log.seek(max(os.fstat(log.fileno()).st_size - 20_000, 0))
+            return log.read().decode(errors="replace").splitlines()[-_SHOWN_LOG_LINES:]
+    except OSError:
+        return []
+
+
+def _say_where_to_look(programs: Sequence[Launch]) -> None:
+    names = {launch.name for launch in programs}
+    places = []
+    if "temporal" in names:
+        places.append(("Temporal", local_url("TEMPORAL_UI_PORT")))
+    if "grafana" in names:
+        places.append(("Grafana", local_url("GRAFANA_PORT")))
+    places += [
+        (f"{launch.name} metrics", f"http://127.0.0.1:{launch.ports[0]}/metrics")
+        for launch in programs
+        if launch.ports and launch.module() is not None
+    ]
+    # Without Grafana the main panels are a page of Prometheus; last, for it is long.
+    url = prometheus_url()
+    places.append(("Prometheus", url if "grafana" in names else switchover_url(url)))
+    width = max(len(name) for name, _ in places) + 2
+    print()
+    for name, url in places:
+        print(f"  {name:<{width}}{url}")
+    print(f"\n{_what_is_next()}\n")
+    for command, what in (
+        ("python -m rollout status", "which build gets new runs, and which may be stopped"),
+        ("python -m stack logs -f", "every log, merged"),
+        ("supervisorctl status", "the processes"),
+        ("supervisorctl stop worker-v1", "once `rollout status` says that it is safe"),
+        ("make down", "stops everything"),
+    ):
+        print(f"  {command:<30}{what}")
+
+
+def _what_is_next() -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "rollout", "status", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    try:
+        status = json.loads(done.stdout)
+        current, target = status["current"], status["target"]
+        now = f"{status['phase']}: {status['reason']}"
+    except (ValueError, KeyError, TypeError):
+        return "New runs move from build to build as rollout.toml says."
+    if current == target:
+        return f"{target}, the target of rollout.toml, gets all new runs ({now})."
+    first = f"New runs go to {current}" if current else "New runs go to the baseline first"
+    return f"{first} and move to {target} in the steps that rollout.toml sets ({now})."
