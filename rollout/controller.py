@@ -32,6 +32,7 @@ __all__ = ["ControllerMetrics", "control", "only_one", "own_identity"]
 log = structlog.get_logger(__name__)
 
 PERIOD = 1.0
+WAITING_PERIOD = 0.5
 LONGEST_PERIOD = 30.0
 _PHASES: tuple[str, ...] = get_args(Phase)
 
@@ -145,17 +146,20 @@ async def control(
             for action in decided.actions:
                 await actor.perform(action, seen)
             metrics.reconciled("ok", decided.phase)
-            period = PERIOD
+            # What has just been done may make the next thing possible.
+            period = 0.0 if decided.actions else PERIOD
+            if decided.phase == "waiting":
+                period = WAITING_PERIOD
         except Refused as refused:
             # Mostly a conflict: somebody changed the routing in between. The next
             # round sees what they did.
             log.warning("refused", reason=str(refused))
             metrics.reconciled("refused")
-            period = min(2 * period, LONGEST_PERIOD)
+            period = min(max(2 * period, PERIOD), LONGEST_PERIOD)
         except RPCError as error:
             log.warning("Temporal cannot be read", error=error.message, retry_in_seconds=period)
             metrics.reconciled("error")
-            period = min(2 * period, 5.0)
+            period = min(max(2 * period, PERIOD), 5.0)
         await asyncio.sleep(period)
 
 

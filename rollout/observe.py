@@ -349,6 +349,7 @@ def _latest(*times: datetime | None) -> datetime | None:
     return max((time for time in times if time is not None), default=None)
 
 
-def _by_age(version: Version) -> tuple[datetime, str]:
-    """Oldest first; those that the server does not know last."""
-    return version.created_at or datetime.max.replace(tzinfo=timezone.utc), version.build_id
+def _by_age(version: Version) -> tuple[datetime, datetime, str]:
+    """In the order of their first traffic; those without any after them, as they registered."""
+    never = datetime.max.replace(tzinfo=timezone.utc)
+    return version.first_activated_at or never, version.created_at or never, version.build_id

@@ -23,8 +23,8 @@ __all__ = ["find_supervisord", "main", "take_down"]
 
 # Seconds since the start at which each phase is given up, and all that is left is
 # killed. A worker drains its activities meanwhile, which is what takes time.
-_PHASES = (("load", 4.0), ("worker", 12.0), ("other", 14.5), ("temporal", 17.0))
-_END = 18.0
+_PHASES = (("load", 4.0), ("worker", 12.0), ("other", 14.0), ("temporal", 16.0))
+_END = 17.0
 _BUSY = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
 
 

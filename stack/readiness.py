@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from stack.check import Launch
 from stack.settings import port
 
-__all__ = ["Step", "ready", "steps"]
+__all__ = ["FIRST_WORKFLOW", "Step", "ready", "steps"]
 
+FIRST_WORKFLOW = "the first workflow has completed"
 _TIMEOUT = 2.0
 _FAILURES = (httpx.HTTPError, ValueError, KeyError)  # no answer, or one that is no answer
 
@@ -83,7 +84,7 @@ def _of_ours(launch: Launch) -> list[Step]:
         return [Step(name, f"{name} polls as build {build}", lambda c: _polls(c, url))]
     steps = [Step(name, f"{name} serves metrics", lambda c: _answers(c, url))]
     if module == "client":
-        steps.append(Step(name, "the first workflow has completed", lambda c: _completed(c, url)))
+        steps.append(Step(name, FIRST_WORKFLOW, lambda c: _completed(c, url)))
     return steps
 
 

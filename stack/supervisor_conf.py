@@ -45,6 +45,7 @@ class Program:
     directory: str | None
     environment: Mapping[str, str]
     """What its section adds to supervisord's own environment."""
+    autostart: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def read(path: Path) -> SupervisorConf:
                 problems.append(f"{process.name}: its command cannot be read: {error}")
                 continue
             own = process.environment or {}
-            programs.append(Program(process.name, words, process.directory, own))
+            programs.append(Program(process.name, words, process.directory, own, process.autostart))
     sockets = [config["file"] for config in options.server_configs if "file" in config]
     return SupervisorConf(tuple(programs), next(iter(sockets), None), tuple(problems))
 

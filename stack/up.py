@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -19,18 +18,18 @@ import httpx
 from rich.console import Console
 from rich.status import Status
 
-from stack import readiness
+from stack import outlook, readiness
 from stack.check import Launch, launches, problems
 from stack.down import find_supervisord, take_down
 from stack.exit import Failure
-from stack.graphs import switchover_url
-from stack.settings import LOG_DIR, ROOT, SUPERVISORD_CONF, VAR, VENV_BIN, local_url, prometheus_url
+from stack.settings import LOG_DIR, ROOT, SUPERVISORD_CONF, VAR, VENV_BIN
 from stack.setup import link_programs
 from stack.supervisor_rpc import NotRunning, Process, Supervisor
 
 __all__ = ["main"]
 
 _SHOWN_LOG_LINES = 8
+_FIRST_WORKFLOW_SECONDS = 15.0  # by then it has completed, if it can
 _POLL_SECONDS = 0.2  # often enough to look prompt; the machine has a stack to start
 _EPILOG = """\
 Ctrl-C stops everything again. So does a part that does not become ready in time,
@@ -165,7 +164,10 @@ async def _show_readiness(
     """Show each step as it comes true, then where to look; False where something did not."""
     console = Console(highlight=False)
     supervisor = Supervisor()
-    idle = await _idle(supervisor, fresh=fresh)
+    if fresh:
+        idle = {launch.name for launch in programs if not launch.program.autostart}
+    else:  # someone has stopped these since
+        idle = {each.name for each in await supervisor.processes() if each.state == "STOPPED"}
     for name in sorted(idle):
         console.print(f"{name} is stopped; `supervisorctl start {name}` starts it")
     wanted = [launch for launch in programs if launch.name not in idle]
@@ -181,15 +183,8 @@ async def _show_readiness(
         _explain(progress, timeout)
         return False
     progress.tell(f"ready, {len(progress.states)} programs are RUNNING")
-    _say_where_to_look(wanted)
+    print(f"\n{outlook.text(wanted)}")
     return True
-
-
-async def _idle(supervisor: Supervisor, *, fresh: bool) -> set[str]:
-    """Programs that are not meant to run: stopped by someone, or not started by themselves."""
-    if fresh:
-        return {program.name for program in await supervisor.config() if not program.autostart}
-    return {each.name for each in await supervisor.processes() if each.state == "STOPPED"}
 
 
 async def _watch(
@@ -204,10 +199,22 @@ async def _watch(
             progress.states = {each.name: each.state for each in processes if each.name not in idle}
             for step in await readiness.ready(client, progress.waiting):
                 progress.done(step)
+            if [step.text for step in progress.waiting] == [readiness.FIRST_WORKFLOW]:
+                await _excuse_load(progress)
             if progress.complete() or progress.lost():
                 return
             progress.show_waiting()
             await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _excuse_load(progress: _Progress) -> None:
+    """Do not wait for a first workflow where rollout.toml lets no build have new runs yet."""
+    if progress.not_running() or time.monotonic() < progress.began + _FIRST_WORKFLOW_SECONDS:
+        return
+    status = await asyncio.to_thread(outlook.rollout_status)
+    if status and status["current"] is None and status["phase"] in ("paused", "manual", "blocked"):
+        progress.waiting.clear()
+        progress.tell(f"no workflow can complete yet: {status['phase']}: {status['reason']}")
 
 
 def _explain(progress: _Progress, timeout: float) -> None:
@@ -236,54 +243,3 @@ def _last_lines(path: str) -> list[str]:
             return log.read().decode(errors="replace").splitlines()[-_SHOWN_LOG_LINES:]
     except OSError:
         return []
-
-
-def _say_where_to_look(programs: Sequence[Launch]) -> None:
-    names = {launch.name for launch in programs}
-    places = []
-    if "temporal" in names:
-        places.append(("Temporal", local_url("TEMPORAL_UI_PORT")))
-    if "grafana" in names:
-        places.append(("Grafana", local_url("GRAFANA_PORT")))
-    places += [
-        (f"{launch.name} metrics", f"http://127.0.0.1:{launch.ports[0]}/metrics")
-        for launch in programs
-        if launch.ports and launch.module() is not None
-    ]
-    # Without Grafana the main panels are a page of Prometheus; last, for it is long.
-    url = prometheus_url()
-    places.append(("Prometheus", url if "grafana" in names else switchover_url(url)))
-    width = max(len(name) for name, _ in places) + 2
-    print()
-    for name, url in places:
-        print(f"  {name:<{width}}{url}")
-    print(f"\n{_what_is_next()}\n")
-    for command, what in (
-        ("python -m rollout status", "which build gets new runs, and which may be stopped"),
-        ("python -m stack logs -f", "every log, merged"),
-        ("supervisorctl status", "the processes"),
-        ("supervisorctl stop worker-v1", "once `rollout status` says that it is safe"),
-        ("make down", "stops everything"),
-    ):
-        print(f"  {command:<30}{what}")
-
-
-def _what_is_next() -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "rollout", "status", "--json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    try:
-        status = json.loads(done.stdout)
-        current, target = status["current"], status["target"]
-        now = f"{status['phase']}: {status['reason']}"
-    except (ValueError, KeyError, TypeError):
-        return "New runs move from build to build as rollout.toml says."
-    if current == target:
-        return f"{target}, the target of rollout.toml, gets all new runs ({now})."
-    first = f"New runs go to {current}" if current else "New runs go to the baseline first"
-    return f"{first} and move to {target} in the steps that rollout.toml sets ({now})."
