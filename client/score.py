@@ -21,6 +21,7 @@ from client.quantiles import Quantiles
 from client.results import Ran
 from client.schedule import WorkflowType
 from stack.exit import Failure
+from stack.settings import metrics_host
 
 __all__ = ["Score"]
 
@@ -98,7 +99,7 @@ class Score:
     def serve(self, port: int) -> None:
         """Serve the metrics on the loopback ``port``; `Failure` where it is taken."""
         try:
-            start_http_server(port, addr="127.0.0.1", registry=self._registry)
+            start_http_server(port, addr=metrics_host(), registry=self._registry)
         except OSError as error:
             raise Failure(f"metrics cannot be served on port {port}: {error.strerror}") from error
 

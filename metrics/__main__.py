@@ -18,7 +18,7 @@ from metrics.listener import Event, claim_stdout, listen, stdin_reader
 from metrics.processes import ProcessMetrics
 from stack import logs
 from stack.exit import Failure, run
-from stack.settings import ROLLOUT_FILE, TARGETS_DIR, port
+from stack.settings import ROLLOUT_FILE, TARGETS_DIR, metrics_host, port
 from stack.supervisor_rpc import Supervisor, socket_path
 
 log = structlog.get_logger("metrics")
@@ -50,10 +50,10 @@ def _options() -> argparse.Namespace:
 
 def _serve(registry: CollectorRegistry, number: int) -> None:
     try:
-        start_http_server(number, addr="127.0.0.1", registry=registry)
+        start_http_server(number, addr=metrics_host(), registry=registry)
     except (OSError, OverflowError) as error:
         raise Failure(f"port {number} cannot be served: {error}; --port takes another") from error
-    log.info("serving", url=f"http://127.0.0.1:{number}/metrics")
+    log.info("serving", url=f"http://{metrics_host()}:{number}/metrics")
 
 
 async def main() -> int:

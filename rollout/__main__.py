@@ -137,7 +137,9 @@ async def _run(arguments: argparse.Namespace) -> int:
     metrics = controller.ControllerMetrics(registry)
     if arguments.metrics_port:
         try:
-            start_http_server(arguments.metrics_port, addr="127.0.0.1", registry=registry)
+            start_http_server(
+                arguments.metrics_port, addr=settings.metrics_host(), registry=registry
+            )
         except OSError as error:
             raise exits.Failure(f"port {arguments.metrics_port} for metrics is taken") from error
     working = asyncio.create_task(_control(arguments.config, metrics))

@@ -26,6 +26,7 @@ __all__ = [
     "VENV_BIN",
     "embedded_temporal",
     "local_url",
+    "metrics_host",
     "port",
     "prometheus_url",
     "temporal_address",
@@ -70,6 +71,14 @@ def port(name: str, environ: Mapping[str, str] = os.environ) -> int:
 def local_url(name: str) -> str:
     """The loopback address of the service that listens on port ``name``."""
     return f"http://127.0.0.1:{port(name)}"
+
+
+def metrics_host() -> str:
+    """The address that metrics are served on: loopback, unless METRICS_HOST names another.
+
+    A Prometheus on another machine needs one that it can reach.
+    """
+    return os.environ.get("METRICS_HOST") or "127.0.0.1"
 
 
 def prometheus_url() -> str:

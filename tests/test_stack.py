@@ -70,6 +70,13 @@ def test_the_life_of_a_stack() -> None:
         check = clone.python("-m", "stack", "check")
         assert check.returncode == 0, check.stdout  # its own ports are not in its way
 
+        clone.supervisorctl("stop", "worker-v2")
+        without = clone.up()
+        assert without.returncode == 0, without.stdout
+        assert "worker-v2 is stopped" in without.stdout
+        assert clone.states()["worker-v2"] == "STOPPED"
+        clone.supervisorctl("start", "worker-v2")
+
         lines = clone.python("-m", "stack", "logs").stdout.splitlines()
         found = [json.loads(line) for line in lines]
         assert {"supervisord", "worker-v1", "worker-v2", "rollout"} <= {

@@ -9,6 +9,7 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from stack.exit import Failure
 from stack.logs import core_logging
+from stack.settings import metrics_host
 
 __all__ = ["make_runtime"]
 
@@ -44,7 +45,7 @@ _BUCKETS = {
 
 
 def make_runtime(metrics_port: int | None, *, deployment: str, build_id: str) -> Runtime:
-    """A runtime that serves metrics on the loopback ``metrics_port``; none where it is None.
+    """A runtime that serves metrics on ``metrics_port``; none where it is None.
 
     Raises `Failure` where the port is taken.
     """
@@ -52,7 +53,7 @@ def make_runtime(metrics_port: int | None, *, deployment: str, build_id: str) ->
     if metrics_port is not None:
         _refuse_taken(metrics_port)
         metrics = PrometheusConfig(
-            bind_address=f"127.0.0.1:{metrics_port}",
+            bind_address=f"{metrics_host()}:{metrics_port}",
             counters_total_suffix=True,
             unit_suffix=True,
             durations_as_seconds=True,
@@ -79,7 +80,7 @@ def _refuse_taken(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((metrics_host(), port))
         except OSError as error:
             raise Failure(
                 f"port {port} for metrics is taken; give another --metrics-port"
