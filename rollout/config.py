@@ -18,11 +18,18 @@ from stack.exit import Misuse
 from stack.settings import ROLLOUT_FILE
 
 __all__ = [
+    "Analysis",
+    "Check",
+    "Delay",
     "Deployment",
+    "Gate",
+    "Limits",
     "Progressive",
     "RolloutConfig",
     "Seconds",
     "Step",
+    "Sunset",
+    "Verification",
     "edit",
     "load",
     "parse",
@@ -33,6 +40,10 @@ __all__ = [
 
 class Seconds(float):
     """A duration in seconds, written as ``"30s"`` or ``"5m"``."""
+
+
+class Delay(float):
+    """Seconds to wait before something is done, ``"5m"``; infinite for ``"manual"``: never."""
 
 
 Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -52,6 +63,8 @@ class Deployment(_Table, frozen=True, kw_only=True):
     """Made current where nothing is yet; without it the target is."""
     pace: Literal["progressive", "all-at-once", "manual"] = "progressive"
     paused: bool = False
+    unblock: tuple[Name, ...] = ()
+    """Builds that may get traffic although they were rolled back."""
 
 
 class Step(_Table, frozen=True, kw_only=True):
@@ -72,11 +85,83 @@ class Progressive(_Table, frozen=True, kw_only=True):
     )
 
 
+class Gate(_Table, frozen=True, kw_only=True):
+    """``[gate]``: a workflow pinned to the target that must complete before real traffic."""
+
+    workflow: Name
+    input: Any = msgspec.UNSET
+    """Its one argument; without it the workflow takes none."""
+    task_queues: tuple[Name, ...] = ()
+    """One run on each; default: the deployment's task queue."""
+    timeout: Seconds = Seconds(30)
+    retries: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
+
+
+class Check(_Table, frozen=True, kw_only=True):
+    """``[[analysis.checks]]``: a query of your own, and what its value may be."""
+
+    name: Name
+    query: Name
+    """PromQL with one value; ``$target`` and ``$current`` stand for the build ids."""
+    min: float | None = None
+    max: float | None = None
+
+
+class Analysis(_Table, frozen=True, kw_only=True):
+    """``[analysis]``: target against current, from Prometheus. Without the table there is none."""
+
+    window: Seconds = Seconds(60)
+    """How far back the comparison looks; never beyond the last routing change."""
+    min_samples: Annotated[int, msgspec.Meta(ge=1)] = 20
+    """Fewer closed workflows and activities than this of the target say nothing: hold."""
+    failure_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.05
+    """How much more of the target's activities or workflows may fail than of the current's."""
+    latency_ratio: Annotated[float, msgspec.Meta(ge=1)] = 2.0
+    """How many times slower the target's p95 may be..."""
+    latency_slack: Seconds = Seconds(1)
+    """...when it is also slower by more than this."""
+    max_hold: Seconds = Seconds(600)
+    """How long a step may be held beyond its pause before ``then``."""
+    then: Literal["hold", "rollback"] = "hold"
+    checks: tuple[Check, ...] = ()
+
+
+class Verification(_Table, frozen=True, kw_only=True):
+    """``[verify]``: the replay of running and recent runs on the target's code."""
+
+    compatible: Literal["required", "off"] = "required"
+    """Whether a compatible build gets traffic only once its replay has passed."""
+    sample: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+
+
+class Sunset(_Table, frozen=True, kw_only=True):
+    """``[sunset]``: what becomes of versions that are no longer needed."""
+
+    stop: Delay = Delay("inf")
+    """How long after being drained the workers of a safe version are stopped."""
+    delete: Delay = Delay("inf")
+    """How long after being drained its program file and the server's record are removed."""
+    keep: Annotated[int, msgspec.Meta(ge=0)] = 1
+    """So many of the last current versions stay as they are, warm for a rollback."""
+
+
+class Limits(_Table, frozen=True, kw_only=True):
+    """``[limits]``: what the server allows."""
+
+    versions: Annotated[int, msgspec.Meta(ge=1)] = 100
+    """Versions a deployment (dynamic config `matching.maxVersionsInDeployment`)."""
+
+
 class RolloutConfig(_Table, frozen=True, kw_only=True):
     """The whole file."""
 
     deployment: Deployment
     progressive: Progressive = Progressive()
+    gate: Gate | None = None
+    analysis: Analysis | None = None
+    verify: Verification = Verification()
+    sunset: Sunset = Sunset()
+    limits: Limits = Limits()
 
 
 def load(path: Path = ROLLOUT_FILE) -> RolloutConfig:
@@ -150,10 +235,12 @@ def valid_build_id(build_id: str) -> str:
 
 
 def _decode(kind: type, value: object) -> object:
-    if kind is not Seconds:
+    if kind not in (Seconds, Delay):
         raise NotImplementedError(kind)
+    if kind is Delay and value == "manual":
+        return Delay("inf")
     if isinstance(value, str):
-        return Seconds(parse_duration(value))
+        return kind(parse_duration(value))
     raise ValueError(f'{value!r} is no duration: write it in quotes, as "30s" or "5m"')
 
 

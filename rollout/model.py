@@ -11,20 +11,32 @@ from datetime import datetime
 from typing import Literal
 
 __all__ = [
+    "Action",
+    "Block",
+    "BuildSample",
+    "CheckResult",
     "ClaimManager",
     "ClearRamp",
+    "DeleteVersion",
     "Evidence",
+    "GateRun",
     "JoinSet",
+    "Measurements",
     "MoveRuns",
     "Observation",
     "Phase",
     "Plan",
     "Ramp",
+    "RemoveProgram",
     "SetCurrent",
     "SetRamp",
+    "StartGate",
+    "StartProgram",
     "Status",
+    "StopProgram",
     "Strategy",
     "Verdict",
+    "Verify",
     "Version",
 ]
 
@@ -65,6 +77,18 @@ class Version:
     """Worker processes whose heartbeat is fresh; None where the list failed."""
     process: str | None = None
     """Its program's state in supervisord (RUNNING, STOPPED, ...); None where there is none."""
+    behavior: str | None = None
+    """What its workers declared for workflows that say nothing: pinned or auto-upgrade."""
+    blocked: str | None = None
+    """Why it must get no traffic: it was rolled back. A new fingerprint lifts it."""
+    verified: str | None = None
+    """``passed``, or what a replay of the current build's runs broke on; None: not tried."""
+    gate_round: int = 0
+    """How many times an operator has asked for its gate to be tried again."""
+    last_current_at: datetime | None = None
+    """When it last became current; None where it never was."""
+    deactivated_at: datetime | None = None
+    """When it last stopped being current or ramping; None where it is, or never was."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,56 @@ class Ramp:
     build_id: str
     percentage: float
     """0 to 100."""
+
+
+@dataclass(frozen=True)
+class GateRun:
+    """One try of the smoke run that is pinned to the target."""
+
+    task_queue: str
+    attempt: int
+    """Counted from 1."""
+    outcome: Literal["running", "passed", "failed"]
+    detail: str = ""
+    """Why it failed."""
+
+
+@dataclass(frozen=True)
+class BuildSample:
+    """What Prometheus has of one build, over the window of `Measurements`."""
+
+    build_id: str
+    activities: float = 0.0
+    activity_failures: float = 0.0
+    workflows: float = 0.0
+    """Workflows closed."""
+    workflow_failures: float = 0.0
+    non_determinism: float = 0.0
+    """Workflow tasks that failed because the code does not match the history."""
+    schedule_to_start_p95: float | None = None
+    """Seconds a workflow task waits for a worker; None without samples."""
+    end_to_end_p95: float | None = None
+    """Seconds from a workflow's start to its end; None without samples."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The value of one of rollout.toml's own queries; None where it gave none."""
+
+    name: str
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Target against current, from Prometheus, over the last ``window`` seconds."""
+
+    window: float
+    target: BuildSample
+    current: BuildSample
+    checks: tuple[CheckResult, ...] = ()
+    problem: str | None = None
+    """Why Prometheus could not be asked; the numbers mean nothing then."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +170,10 @@ class Observation:
     conflict_token: bytes = b""
     manager: str = ""
     versions: tuple[Version, ...] = ()
+    gates: tuple[GateRun, ...] = ()
+    """The tries of the target's gate, of its current round and code."""
+    measurements: Measurements | None = None
+    """None where nothing ramps, or no analysis is configured."""
     problems: tuple[str, ...] = ()
     """What could not be read, a sentence each."""
 
@@ -170,7 +248,73 @@ class MoveRuns:
     target: str
 
 
-Action = ClaimManager | JoinSet | SetCurrent | SetRamp | ClearRamp | MoveRuns
+@dataclass(frozen=True)
+class StartGate:
+    """Start a smoke run that is pinned to ``build_id``."""
+
+    build_id: str
+    task_queue: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Replay runs of the current build on the code of ``build_id``, and note the outcome."""
+
+    build_id: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Note in a version's metadata that it must get no traffic, and why."""
+
+    build_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StopProgram:
+    """Stop the workers of a build that is safe to stop."""
+
+    build_id: str
+
+
+@dataclass(frozen=True)
+class StartProgram:
+    """Start the workers of a build whose runs need them again."""
+
+    build_id: str
+
+
+@dataclass(frozen=True)
+class RemoveProgram:
+    """Remove the program file of a build whose workers are stopped, and unload it."""
+
+    build_id: str
+
+
+@dataclass(frozen=True)
+class DeleteVersion:
+    """Delete the server's record of a version that has neither runs nor workers."""
+
+    build_id: str
+
+
+Action = (
+    ClaimManager
+    | JoinSet
+    | SetCurrent
+    | SetRamp
+    | ClearRamp
+    | MoveRuns
+    | StartGate
+    | Verify
+    | Block
+    | StopProgram
+    | StartProgram
+    | RemoveProgram
+    | DeleteVersion
+)
 
 Phase = Literal[
     "waiting",  # for something outside: a worker, the server
