@@ -1,4 +1,4 @@
-"""``python -m client``: one greeting; ``python -m client load``: a steady load."""
+"""``python -m client``: one greeting; with ``load`` a steady load, ``subscribe`` one long run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from client.greet import greet
 from client.load import Load
 from client.schedule import schedule
 from client.score import Score
+from client.subscribe import subscribe
 from stack import exit as stack_exit
 from stack import logs
 from stack.connect import connect_patiently
@@ -29,6 +30,7 @@ examples:
   python -m client --timeout 5s
   TEMPORAL_ADDRESS=10.0.0.5:7233 python -m client --task-queue greetings
   python -m client load --rate 5 --orders 0.2 --duration 10m
+  python -m client subscribe --cycles 60    v1 1-23, v2 24-60
 """
 
 _LOAD_HELP = """\
@@ -38,6 +40,19 @@ A start that the server did not take is tried again under the same workflow id.
 Latency counts from the time a start was due. The summary's percentiles are those
 of the greetings: an order takes as long as it is asked to. A run that more than
 one build ran is logged and counted as crossed, which is no failure.
+"""
+
+_SUBSCRIBE_HELP = """\
+Start one Subscription workflow, wait until it has run out, and print which build ran
+which of its cycles. It moves itself to a new build between two cycles.
+"""
+
+_SUBSCRIBE_EXAMPLES = """\
+Ctrl-C ends the waiting, not the subscription.
+
+examples:
+  python -m client subscribe                        v1 1-10
+  python -m client subscribe --cycles 60 --every 2s v1 1-23, v2 24-60
 """
 
 _LOAD_EXAMPLES = """\
@@ -67,12 +82,18 @@ def main() -> NoReturn:
 
 async def _command() -> int:
     options = _parse(sys.argv[1:])
-    return await (_load(options) if options.command == "load" else _greet(options))
+    return await {"load": _load, "subscribe": _subscribe}.get(options.command, _greet)(options)
 
 
 async def _greet(options: argparse.Namespace) -> int:
     logs.configure("client")
     print(await greet(options.task_queue, options.timeout))
+    return 0
+
+
+async def _subscribe(options: argparse.Namespace) -> int:
+    logs.configure("client")
+    print(await subscribe(options.task_queue, options.cycles, options.every))
     return 0
 
 
@@ -148,7 +169,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="DURATION",
         help="how long to wait for the greeting (default: 30s)",
     )
-    commands = parser.add_subparsers(dest="command", title="or instead", metavar="load")
+    commands = parser.add_subparsers(dest="command", title="or instead", metavar="COMMAND")
     load = commands.add_parser(
         "load",
         help="a steady open-loop load (its own --help)",
@@ -198,7 +219,29 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="serve Prometheus metrics on this loopback port (default: none)",
     )
     load.add_argument("--json", action="store_true", help="print the summary as one line of JSON")
+    _add_subscribe(commands, queue_help)
     return parser.parse_args(arguments)
+
+
+def _add_subscribe(commands: argparse._SubParsersAction[_Parser], queue_help: str) -> None:
+    parser = commands.add_parser(
+        "subscribe",
+        help="a long-lived workflow that moves to new builds (its own --help)",
+        description=_SUBSCRIBE_HELP,
+        epilog=_SUBSCRIBE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--task-queue", default=argparse.SUPPRESS, metavar="NAME", help=queue_help)
+    parser.add_argument(
+        "--cycles", type=_cycles, default=10, metavar="N", help="cycles in all (default: 10)"
+    )
+    parser.add_argument(
+        "--every",
+        type=_duration,
+        default=1.0,
+        metavar="DURATION",
+        help="from one cycle to the next (default: 1s)",
+    )
 
 
 def _number(text: str) -> float:
@@ -214,6 +257,12 @@ def _rate(text: str) -> float:
     if not 0 < rate < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0")
     return rate
+
+
+def _cycles(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} are no cycles: give a number from 1 up")
+    return int(text)
 
 
 def _share(text: str) -> float:

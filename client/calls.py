@@ -14,7 +14,6 @@ from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
-from client.schedule import WorkflowType
 from stack.connect import is_transient
 from stack.logs import core_logging
 
@@ -32,7 +31,7 @@ def quiet_runtime() -> Runtime:
 
 async def start_once(
     client: Client,
-    workflow_type: WorkflowType,
+    workflow_type: str,
     workflow_id: str,
     *,
     task_queue: str,

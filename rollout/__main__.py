@@ -1,41 +1,38 @@
-"""The command ``python -m rollout``: see what is planned and why, or run the controller."""
+"""The command ``python -m rollout``: see, steer and run the rollout of a worker deployment."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import signal
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timezone
 from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry, start_http_server
-from rich.console import Console
-from temporalio.service import RPCError
 
-from rollout import controller
-from rollout.act import describe
-from rollout.config import RolloutConfig, edit, load
-from rollout.model import Observation, Plan
-from rollout.observe import Observer
-from rollout.plan import plan
-from rollout.status import as_json, as_table
+from rollout import changes, controller, reports
+from rollout.config import load
 from stack import exit as exits
-from stack import graphs, logs, settings
-from stack.connect import connect, connect_patiently
-from stack.supervisor_rpc import Supervisor
+from stack import logs, settings
+from stack.connect import connect_patiently
 
 log = structlog.get_logger("rollout")
 
+Command = Callable[[argparse.Namespace], Awaitable[int]]
+
 EXAMPLES = """\
 examples:
-  python -m rollout status            versions, runs, and what may be stopped
-  python -m rollout status --json     the same for a script
-  python -m rollout plan              what the controller would do now; exit 3: changes pending
-  python -m rollout pause             leave traffic as it is; `resume` goes on
-  python -m rollout to v2             make v2 the target in rollout.toml
+  python -m rollout status              versions, runs, and what may be stopped
+  python -m rollout watch               the same, live, until Ctrl-C
+  python -m rollout plan                what the controller would do now (exit 3: something)
+  python -m rollout add v3 --strategy incompatible --app shop.workflows
+  python -m rollout verify v3           would runs of the current build replay on v3?
+  python -m rollout to v3               send new runs to v3, as fast as rollout.toml says
+  python -m rollout rollback            back to the version before, at once
+  python -m rollout retire v2           stop and remove a version that is no longer needed
+
+Inside supervisorctl: `versions` for the status, `rollout COMMAND` for the others.
 
 exit codes: 0 done, 1 failed or refused, 2 wrong call or rollout.toml, 3 `plan` has changes
 """
@@ -51,81 +48,89 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", type=Path, default=settings.ROLLOUT_FILE, help="default: rollout.toml"
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    def command(name: str, run: Command, text: str, example: str = "") -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"example: python -m rollout {example or name}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(run=run)
+        return made
 
-    status = command("status", "versions, shares, open runs, and what is safe to stop")
-    status.add_argument("--json", action="store_true", help="for scripts")
-    planned = command("plan", "what would be done now, and why; changes nothing (exit 3: pending)")
-    planned.add_argument("--json", action="store_true", help="for scripts")
-    to = command("to", "make a build the target in rollout.toml")
-    to.add_argument("build_id")
-    command("pause", "leave traffic as it is: set paused = true in rollout.toml")
-    command("resume", "go on: set paused = false in rollout.toml")
-    command("check", "check rollout.toml")
-    run = command("run", "run the controller until SIGTERM or Ctrl-C")
-    run.add_argument("--metrics-port", type=int, help="serve Prometheus metrics there, on loopback")
+    _add_reports(command)
+    _add_changes(command)
+    run = command("run", _run, "run the controller until SIGTERM or Ctrl-C")
+    run.add_argument("--metrics-port", type=int, help="serve Prometheus metrics there")
     return parser
 
 
-async def _look(config: RolloutConfig) -> tuple[Observation, Plan]:
-    """Observe once and plan on it, as the controller of this checkout would."""
-    client = await connect()
-    try:
-        seen = await Observer(client, config.deployment.name, Supervisor()).observe()
-    except RPCError as error:
-        raise exits.Failure(f"the deployment cannot be read: {error.message}") from error
-    return seen, plan(config, seen, datetime.now(timezone.utc), controller.own_identity())
+AddCommand = Callable[..., argparse.ArgumentParser]
 
 
-async def _status(arguments: argparse.Namespace) -> int:
-    config = load(arguments.config)
-    seen, decided = await _look(config)
-    if arguments.json:
-        print(json.dumps(as_json(config, seen, decided)))
-        return 0
-    console = Console(highlight=False)
-    console.print(as_table(config, seen, decided))
-    console.print(f"\ngraphs: {graphs.switchover_url(settings.prometheus_url())}", soft_wrap=True)
-    return 0
+def _add_reports(command: AddCommand) -> None:
+    status = command("status", reports.status, "show versions, runs, and what is safe to stop")
+    status.add_argument("--json", action="store_true", help="for scripts")
+    status.add_argument(
+        "--versioning",
+        choices=("deployment", "version-sets"),
+        default="deployment",
+        help="version-sets: the legacy build-id API of old servers",
+    )
+    status.add_argument("--task-queue", help="for version-sets; default: that of rollout.toml")
+    command("watch", reports.watch, "show the rollout live, until Ctrl-C")
+    for name, run, text in (
+        ("plan", reports.plan, "say what would be done now, and why; exit 3: changes pending"),
+        ("history", reports.history, "say what has happened to the versions, and when"),
+    ):
+        command(name, run, text).add_argument("--json", action="store_true", help="for scripts")
+    command("check", reports.check, "check rollout.toml")
 
 
-async def _plan(arguments: argparse.Namespace) -> int:
-    config = load(arguments.config)
-    _, decided = await _look(config)
-    actions = [describe(action) for action in decided.actions]
-    if arguments.json:
-        print(json.dumps({"phase": decided.phase, "reason": decided.reason, "actions": actions}))
-    else:
-        print(f"{decided.phase}: {decided.reason}")
-        for action in actions:
-            print(f"  would {action}")
-    return 3 if actions else 0
+def _add_changes(command: AddCommand) -> None:
+    def of_a_build(name: str, run: Command, text: str) -> argparse.ArgumentParser:
+        made = command(name, run, text, f"{name} v2")
+        made.add_argument("build_id", metavar="BUILD")
+        return made
 
+    of_a_build("to", changes.to, "make a build the target of new runs (__unversioned__: none)")
+    command("pause", changes.pause, "leave traffic as it is")
+    command("resume", changes.resume, "go on after a pause")
 
-async def _to(arguments: argparse.Namespace) -> int:
-    edit(arguments.config, "deployment", target=arguments.build_id)
-    print(f"target is {arguments.build_id}; watch it with `python -m rollout status`")
-    return 0
+    back = command(
+        "rollback", changes.rollback, "send new runs back to a version that worked, at once"
+    )
+    back.add_argument("--to", metavar="BUILD", help="default: the version that was current before")
+    back.add_argument(
+        "--move-back",
+        action="store_true",
+        help="also move runs of the bad build, those that replay on the good one",
+    )
+    of_a_build("retry", changes.retry, "lift a block, and try gate and replay again")
 
+    verify = of_a_build("verify", changes.verify, "replay runs of the current build on another")
+    verify.add_argument("--from", dest="source", metavar="BUILD", help="default: the current build")
+    verify.add_argument("--sample", type=int, help="how many runs; default: that of rollout.toml")
+    verify.add_argument("--json", action="store_true", help="for scripts")
 
-async def _pause(arguments: argparse.Namespace) -> int:
-    edit(arguments.config, "deployment", paused=True)
-    print("paused: traffic stays as it is; `python -m rollout resume` goes on")
-    return 0
+    add = of_a_build("add", changes.add, "start workers of a new build: program file and all")
+    add.add_argument(
+        "--strategy",
+        choices=("compatible", "incompatible", "new-default-set"),
+        default="incompatible",
+        help="default: incompatible",
+    )
+    add.add_argument("--app", help="module of the build's workflows; default: workers/builds")
+    add.add_argument("--metrics-port", type=int, help="default: the first free one from 9103")
 
-
-async def _resume(arguments: argparse.Namespace) -> int:
-    edit(arguments.config, "deployment", paused=False)
-    print("resumed")
-    return 0
-
-
-async def _check(arguments: argparse.Namespace) -> int:
-    load(arguments.config)
-    return 0
+    retire = of_a_build("retire", changes.retire, "stop and remove a version that is safe to stop")
+    retire.add_argument("--force", action="store_true", help="even if it is not safe; asks first")
+    retire.add_argument("--yes", action="store_true", help="with --force: do not ask")
+    command("adopt", changes.adopt, "become the deployment's manager, whoever is")
+    command("release", changes.release, "let anybody change the deployment's routing")
 
 
 async def _run(arguments: argparse.Namespace) -> int:
@@ -157,20 +162,10 @@ async def _control(path: Path, metrics: controller.ControllerMetrics) -> None:
     await controller.control(client, path, metrics)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], Awaitable[int]]] = {
-    "status": _status,
-    "plan": _plan,
-    "to": _to,
-    "pause": _pause,
-    "resume": _resume,
-    "check": _check,
-    "run": _run,
-}
-
-
 async def _main() -> int:
     arguments = _parser().parse_args()
-    return await COMMANDS[arguments.command](arguments)
+    code: int = await arguments.run(arguments)
+    return code
 
 
 if __name__ == "__main__":

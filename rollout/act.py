@@ -1,4 +1,4 @@
-"""The only writer: routing, version metadata and the moving of runs, on a real server.
+"""The only writer on the server: routing, version metadata and the moving of runs.
 
 Every call is idempotent, so that whoever died half-way can begin again.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import structlog
 from google.protobuf.field_mask_pb2 import FieldMask
 from temporalio.api.batch.v1 import BatchOperationUpdateWorkflowExecutionOptions
-from temporalio.api.common.v1 import Payload
+from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import BatchOperationState
 from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
@@ -24,10 +24,11 @@ from temporalio.api.workflowservice.v1 import (
     SetWorkerDeploymentRampingVersionRequest,
     StartBatchOperationRequest,
     UpdateWorkerDeploymentVersionMetadataRequest,
+    UpdateWorkflowExecutionOptionsRequest,
 )
 from temporalio.client import Client
 from temporalio.converter import PayloadConverter
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.model import (
     Action,
@@ -42,7 +43,7 @@ from rollout.model import (
 from rollout.observe import open_runs_query
 from stack.exit import Failure
 
-__all__ = ["Actor", "Refused", "describe"]
+__all__ = ["Actor", "Refused"]
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,7 @@ class Refused(Failure):
 
 
 class Actor:
-    """Changes one worker deployment, under one identity."""
+    """Changes the routing of one worker deployment, under one identity."""
 
     def __init__(self, client: Client, deployment: str, identity: str) -> None:
         self._client = client
@@ -74,25 +75,30 @@ class Actor:
         try:
             await self._perform(action, seen.conflict_token)
         except RPCError as error:
-            raise Refused(f"{describe(action)} was refused: {error.message}") from error
-        log.info("done", action=describe(action))
+            raise Refused(f"to {action} was refused: {error.message}") from error
+        log.info("done", action=str(action))
 
     async def _perform(self, action: Action, token: bytes) -> None:
-        if isinstance(action, ClaimManager):
-            await self._claim_manager(token)
-        elif isinstance(action, JoinSet):
-            await self.annotate(action.build_id, {"set": action.version_set})
-        elif isinstance(action, SetCurrent):
-            await self._set_current(action.build_id, token)
-        elif isinstance(action, SetRamp):
-            await self._set_ramp(action.build_id, action.percentage, token)
-        elif isinstance(action, ClearRamp):
-            await self._set_ramp("", 0.0, token)
-        elif isinstance(action, MoveRuns):
-            await self._move_runs(action.source, action.target)
+        match action:
+            case ClaimManager():
+                await self.set_manager(self._identity, token)
+            case JoinSet(build_id, version_set):
+                await self.annotate(build_id, {"set": version_set})
+            case SetCurrent(build_id):
+                await self._set_current(build_id, token)
+            case SetRamp(build_id, percentage):
+                await self._set_ramp(build_id, percentage, token)
+            case ClearRamp():
+                await self._set_ramp("", 0.0, token)
+            case MoveRuns(source, target):
+                await self.move_runs(source, target)
+            case _:
+                raise TypeError(f"{action} is not a change of routing")
 
-    async def annotate(self, build_id: str, entries: Mapping[str, str]) -> None:
-        """Write ``entries`` into the version's metadata; others there stay."""
+    async def annotate(
+        self, build_id: str, entries: Mapping[str, str], remove: Sequence[str] = ()
+    ) -> None:
+        """Write ``entries`` into the version's metadata and ``remove`` others; the rest stays."""
         converter = PayloadConverter.default
         payloads: dict[str, Payload] = {
             key: converter.to_payload(value) for key, value in entries.items()
@@ -104,17 +110,19 @@ class Actor:
                     deployment_name=self._deployment, build_id=build_id
                 ),
                 upsert_entries=payloads,
+                remove_entries=remove,
                 identity=self._identity,
             ),
             timeout=_TIMEOUT,
         )
 
-    async def _claim_manager(self, token: bytes) -> None:
+    async def set_manager(self, manager: str, token: bytes = b"") -> None:
+        """Make ``manager`` the only identity that may change the routing; empty: anybody may."""
         await self._service.set_worker_deployment_manager(
             SetWorkerDeploymentManagerRequest(
                 namespace=self._namespace,
                 deployment_name=self._deployment,
-                self=True,
+                manager_identity=manager,
                 conflict_token=token,
                 identity=self._identity,
             ),
@@ -146,15 +154,8 @@ class Actor:
             timeout=_TIMEOUT,
         )
 
-    async def _move_runs(self, source: str, target: str) -> None:
+    async def move_runs(self, source: str, target: str) -> None:
         """Give every open run of ``source`` a one-time override to ``target``, in one batch."""
-        override = VersioningOverride(
-            one_time=VersioningOverride.OneTimeOverride(
-                target_deployment_version=WorkerDeploymentVersion(
-                    deployment_name=self._deployment, build_id=target
-                )
-            )
-        )
         job_id = f"move-{self._deployment}-{source}-{target}-{uuid.uuid4().hex[:8]}"
         await self._service.start_batch_operation(
             StartBatchOperationRequest(
@@ -164,15 +165,43 @@ class Actor:
                 reason=f"{target} is compatible with {source} and has taken over its set",
                 update_workflow_options_operation=BatchOperationUpdateWorkflowExecutionOptions(
                     identity=self._identity,
-                    workflow_execution_options=WorkflowExecutionOptions(
-                        versioning_override=override
-                    ),
+                    workflow_execution_options=self._one_time(target),
                     update_mask=FieldMask(paths=["versioning_override"]),
                 ),
             ),
             timeout=_TIMEOUT,
         )
         await self._wait_for_batch(job_id)
+
+    async def move_these(self, runs: Sequence[tuple[str, str]], target: str) -> int:
+        """`move_runs`, for runs named by workflow and run id; how many of them were still open."""
+        moved = 0
+        for workflow_id, run_id in runs:
+            try:
+                await self._service.update_workflow_execution_options(
+                    UpdateWorkflowExecutionOptionsRequest(
+                        namespace=self._namespace,
+                        workflow_execution=WorkflowExecution(
+                            workflow_id=workflow_id, run_id=run_id
+                        ),
+                        workflow_execution_options=self._one_time(target),
+                        update_mask=FieldMask(paths=["versioning_override"]),
+                        identity=self._identity,
+                    ),
+                    timeout=_TIMEOUT,
+                )
+            except RPCError as error:
+                if error.status != RPCStatusCode.NOT_FOUND:  # it has ended meanwhile
+                    raise
+            else:
+                moved += 1
+        return moved
+
+    def _one_time(self, target: str) -> WorkflowExecutionOptions:
+        """The override that lets a run go on with ``target`` at its next task, and then ends."""
+        version = WorkerDeploymentVersion(deployment_name=self._deployment, build_id=target)
+        one_time = VersioningOverride.OneTimeOverride(target_deployment_version=version)
+        return WorkflowExecutionOptions(versioning_override=VersioningOverride(one_time=one_time))
 
     async def _wait_for_batch(self, job_id: str) -> None:
         """Return when the batch has ended, or goes on after `_BATCH_TIME` without being watched."""
@@ -188,18 +217,3 @@ class Actor:
                     log.warning("some runs could not be moved", runs=batch.failure_operation_count)
                 return
             await asyncio.sleep(0.25)
-
-
-def describe(action: Action) -> str:
-    """The action as a few words, for a log line or a plan."""
-    if isinstance(action, ClaimManager):
-        return "claim the deployment"
-    if isinstance(action, JoinSet):
-        return f"put {action.build_id} into the version set {action.version_set}"
-    if isinstance(action, SetCurrent):
-        return f"make {action.build_id} current"
-    if isinstance(action, SetRamp):
-        return f"ramp {action.build_id} to {action.percentage:g} %"
-    if isinstance(action, ClearRamp):
-        return "end the ramp"
-    return f"move the runs of {action.source} to {action.target}"

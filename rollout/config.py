@@ -18,6 +18,7 @@ from stack.exit import Misuse
 from stack.settings import ROLLOUT_FILE
 
 __all__ = [
+    "UNVERSIONED",
     "Analysis",
     "Check",
     "Delay",
@@ -36,6 +37,10 @@ __all__ = [
     "valid_build_id",
     "valid_deployment",
 ]
+
+
+UNVERSIONED = "__unversioned__"
+"""What stands for a build id where the workers without one are meant, as the server writes it."""
 
 
 class Seconds(float):
@@ -249,8 +254,8 @@ def _check(config: RolloutConfig, text: str, name: str) -> None:
     percentages = [step.percentage for step in config.progressive.steps]
     rules: tuple[tuple[str, Callable[[], object]], ...] = (
         (".deployment.name", lambda: valid_deployment(deployment.name)),
-        (".deployment.target", lambda: valid_build_id(deployment.target)),
-        (".deployment.baseline", lambda: valid_build_id(deployment.baseline or deployment.target)),
+        (".deployment.target", lambda: _valid_target(deployment.target)),
+        (".deployment.baseline", lambda: _valid_target(deployment.baseline or deployment.target)),
         (".progressive.steps", lambda: _rising(percentages)),
     )
     for path, rule in rules:
@@ -259,6 +264,11 @@ def _check(config: RolloutConfig, text: str, name: str) -> None:
         except Misuse as error:
             line = _line(text, path, "")
             raise Misuse(f"{name}{f' line {line}' if line else ''}: {error}") from error
+
+
+def _valid_target(build_id: str) -> None:
+    if build_id != UNVERSIONED:
+        valid_build_id(build_id)
 
 
 def _rising(percentages: list[float]) -> None:

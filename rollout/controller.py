@@ -18,10 +18,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from rollout.act import Actor, Refused
+from rollout.act import Refused
 from rollout.config import RolloutConfig, load
-from rollout.model import Phase, Plan
-from rollout.observe import Observer
+from rollout.look import look
+from rollout.model import Action, Phase, Plan
+from rollout.operate import Operator
 from rollout.plan import plan
 from stack.exit import Failure, Misuse
 from stack.settings import ROOT, VAR
@@ -123,33 +124,27 @@ class Intent:
         return fresh
 
 
-async def control(
-    client: Client,
-    path: Path,
-    metrics: ControllerMetrics,
-) -> None:
+async def control(client: Client, path: Path, metrics: ControllerMetrics) -> None:
     """Bring the deployment to what the file at ``path`` says, until cancelled."""
     intent = Intent(path)
-    name = intent.config.deployment.name
+    supervisor = Supervisor()
     identity = own_identity()
-    observer = Observer(client, name, Supervisor())
-    actor = Actor(client, name, identity)
+    operator = Operator(client, intent.config.deployment.name, identity)
     told: tuple[str, str] = ("", "")
+    last: tuple[Action, ...] = ()
     period = PERIOD
     while True:
         config = intent.refresh()
         metrics.configured(config)
         try:
-            seen = await observer.observe()
+            seen = await look(client, config, supervisor)
             decided = plan(config, seen, datetime.now(timezone.utc), identity)
             told = _tell(decided, told)
             for action in decided.actions:
-                await actor.perform(action, seen)
+                await operator.perform(action, config, seen)
             metrics.reconciled("ok", decided.phase)
-            # What has just been done may make the next thing possible.
-            period = 0.0 if decided.actions else PERIOD
-            if decided.phase == "waiting":
-                period = WAITING_PERIOD
+            period = _next_period(decided, last)
+            last = decided.actions
         except Refused as refused:
             # Mostly a conflict: somebody changed the routing in between. The next
             # round sees what they did.
@@ -161,6 +156,13 @@ async def control(
             metrics.reconciled("error")
             period = min(max(2 * period, PERIOD), 5.0)
         await asyncio.sleep(period)
+
+
+def _next_period(decided: Plan, last: tuple[Action, ...]) -> float:
+    """Seconds until the next round: none where what was just done may make more possible."""
+    if decided.actions and decided.actions != last:
+        return 0.0
+    return WAITING_PERIOD if decided.phase == "waiting" else PERIOD
 
 
 def _tell(decided: Plan, told: tuple[str, str]) -> tuple[str, str]:

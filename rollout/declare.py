@@ -1,4 +1,4 @@
-"""What a worker says of its build: strategy and code fingerprint, as version metadata."""
+"""What a worker says of its build, as version metadata: strategy, code, versioning behavior."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ class Declaration:
     build_id: str
     strategy: str
     fingerprint: str
+    behavior: str = "pinned"
+    """Of workflows that say nothing themselves: ``pinned`` or ``auto-upgrade``."""
+    exceptions: str = ""
+    """Workflows that say something else themselves, as in ``Poll auto-upgrade``."""
+
+    def as_metadata(self) -> dict[str, str]:
+        """The entries of the version's metadata, texts all of them."""
+        return {
+            "strategy": self.strategy,
+            "fingerprint": self.fingerprint,
+            "behavior": self.behavior,
+            "behavior_exceptions": self.exceptions,
+        }
 
 
 async def admit(client: Client, build: Declaration, *, allow_changed_code: bool) -> None:
@@ -48,7 +61,7 @@ async def declare(client: Client, build: Declaration, identity: str) -> bool:
     known = await version_metadata(client, build.deployment, build.build_id)
     if known is None:
         return False
-    wanted = {"strategy": build.strategy, "fingerprint": build.fingerprint}
-    if any(known.get(key) != value for key, value in wanted.items()):
+    wanted = build.as_metadata()
+    if any(known.get(key, "") != value for key, value in wanted.items()):
         await Actor(client, build.deployment, identity).annotate(build.build_id, wanted)
     return True

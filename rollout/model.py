@@ -1,6 +1,7 @@
 """The plain data that observing, planning and acting pass to each other.
 
-All times are timezone-aware UTC datetimes. ``None`` means *not known* or *never*,
+All times are timezone-aware UTC datetimes. As text, an action is a few words for a
+log line or a plan. ``None`` means *not known* or *never*,
 as each field says; nothing here decides anything.
 """
 
@@ -117,17 +118,23 @@ class BuildSample:
     """What Prometheus has of one build, over the window of `Measurements`."""
 
     build_id: str
+    tasks: float = 0.0
+    """Workflow tasks executed, failed ones too."""
+    task_failures: float = 0.0
+    """A workflow whose code raises, or that cannot be replayed, fails its task again and again
+    and never closes."""
     activities: float = 0.0
+    """Activities executed, each try by itself, local ones too."""
     activity_failures: float = 0.0
     workflows: float = 0.0
-    """Workflows closed."""
+    """Workflows closed, or continued as new."""
     workflow_failures: float = 0.0
     non_determinism: float = 0.0
     """Workflow tasks that failed because the code does not match the history."""
     schedule_to_start_p95: float | None = None
     """Seconds a workflow task waits for a worker; None without samples."""
     end_to_end_p95: float | None = None
-    """Seconds from a workflow's start to its end; None without samples."""
+    """Seconds from start to end of the runs of `Measurements.compared_type`; None without one."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,12 @@ class Measurements:
     window: float
     target: BuildSample
     current: BuildSample
+    compared_type: str | None = None
+    """The workflow type whose end-to-end latency speaks most against the target, of those that
+    both builds closed often enough."""
     checks: tuple[CheckResult, ...] = ()
+    check_problems: tuple[str, ...] = ()
+    """Why checks have no value, a sentence each."""
     problem: str | None = None
     """Why Prometheus could not be asked; the numbers mean nothing then."""
 
@@ -211,6 +223,9 @@ class Verdict:
 class ClaimManager:
     """Become the deployment's manager, so that no other identity can change its routing."""
 
+    def __str__(self) -> str:
+        return "claim the deployment"
+
 
 @dataclass(frozen=True)
 class JoinSet:
@@ -219,12 +234,18 @@ class JoinSet:
     build_id: str
     version_set: str
 
+    def __str__(self) -> str:
+        return f"put {self.build_id} into the version set {self.version_set}"
+
 
 @dataclass(frozen=True)
 class SetCurrent:
-    """All new runs go to ``build_id``; this ends a ramp to it."""
+    """All new runs go to ``build_id`` (empty: workers without a version); ends a ramp to it."""
 
     build_id: str
+
+    def __str__(self) -> str:
+        return f"make {self.build_id or 'workers without a version'} current"
 
 
 @dataclass(frozen=True)
@@ -234,10 +255,16 @@ class SetRamp:
     build_id: str
     percentage: float
 
+    def __str__(self) -> str:
+        return f"ramp {self.build_id} to {self.percentage:g} %"
+
 
 @dataclass(frozen=True)
 class ClearRamp:
     """All new runs go to the current version."""
+
+    def __str__(self) -> str:
+        return "end the ramp"
 
 
 @dataclass(frozen=True)
@@ -246,6 +273,9 @@ class MoveRuns:
 
     source: str
     target: str
+
+    def __str__(self) -> str:
+        return f"move the runs of {self.source} to {self.target}"
 
 
 @dataclass(frozen=True)
@@ -256,12 +286,18 @@ class StartGate:
     task_queue: str
     attempt: int
 
+    def __str__(self) -> str:
+        return f"start the gate of {self.build_id} on {self.task_queue}, try {self.attempt}"
+
 
 @dataclass(frozen=True)
 class Verify:
     """Replay runs of the current build on the code of ``build_id``, and note the outcome."""
 
     build_id: str
+
+    def __str__(self) -> str:
+        return f"replay runs on {self.build_id}"
 
 
 @dataclass(frozen=True)
@@ -271,12 +307,18 @@ class Block:
     build_id: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"block {self.build_id}"
+
 
 @dataclass(frozen=True)
 class StopProgram:
     """Stop the workers of a build that is safe to stop."""
 
     build_id: str
+
+    def __str__(self) -> str:
+        return f"stop the workers of {self.build_id}"
 
 
 @dataclass(frozen=True)
@@ -285,6 +327,9 @@ class StartProgram:
 
     build_id: str
 
+    def __str__(self) -> str:
+        return f"start the workers of {self.build_id}"
+
 
 @dataclass(frozen=True)
 class RemoveProgram:
@@ -292,12 +337,18 @@ class RemoveProgram:
 
     build_id: str
 
+    def __str__(self) -> str:
+        return f"remove the program of {self.build_id}"
+
 
 @dataclass(frozen=True)
 class DeleteVersion:
     """Delete the server's record of a version that has neither runs nor workers."""
 
     build_id: str
+
+    def __str__(self) -> str:
+        return f"delete the version {self.build_id}"
 
 
 Action = (

@@ -37,7 +37,7 @@ from rollout.programs import worker_programs
 from stack.exit import Failure
 from stack.supervisor_rpc import Supervisor
 
-__all__ = ["Observer", "open_runs_query", "version_metadata"]
+__all__ = ["Observer", "note", "noted", "open_runs_query", "version_metadata"]
 
 HEARTBEAT_FRESH = timedelta(seconds=10)
 """A worker whose last heartbeat is older is not counted as alive (workers beat every 2 s)."""
@@ -193,6 +193,7 @@ class Observer:
             self._details(build_id, problems), self._open_runs(build_id, problems)
         )
         status = _status(summary)
+        gate_round = metadata.get("gate_round", "")
         return Version(
             build_id,
             status,
@@ -209,6 +210,14 @@ class Observer:
             backlog=backlog,
             workers=None if workers is None else workers.get(build_id, 0),
             process=processes.get(build_id),
+            behavior=metadata.get("behavior"),
+            blocked=noted(metadata, "blocked"),
+            verified=noted(metadata, "verified"),
+            gate_round=int(gate_round) if gate_round.isdecimal() else 0,
+            last_current_at=_time(summary.last_current_time),
+            deactivated_at=_time(summary.last_deactivation_time)
+            if status not in ("current", "ramping")
+            else None,
         )
 
     async def _details(
@@ -330,6 +339,17 @@ def _settled(info: WorkerDeploymentInfo) -> bool:
         _time(routing.ramping_version_percentage_changed_time),
     )
     return changed is not None and datetime.now(timezone.utc) - changed > SETTLING_CAP
+
+
+def note(fingerprint: str | None, text: str) -> str:
+    """``text`` as it is kept in a version's metadata: it holds for this code alone."""
+    return f"{fingerprint or '-'} {text}"
+
+
+def noted(metadata: Mapping[str, str], key: str) -> str | None:
+    """What `note` has kept under ``key``; None where there is none, or the code has changed."""
+    fingerprint, _, text = metadata.get(key, "").partition(" ")
+    return text if text and fingerprint == metadata.get("fingerprint", "-") else None
 
 
 def _texts(entries: Mapping[str, Any]) -> dict[str, str]:

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from rollout.config import RolloutConfig, Seconds
+from rollout.analysis import Judgement, judge
+from rollout.config import UNVERSIONED, Gate, RolloutConfig, Seconds
 from rollout.model import (
     Action,
+    Block,
     ClaimManager,
     ClearRamp,
+    GateRun,
     JoinSet,
     MoveRuns,
     Observation,
     Plan,
     SetCurrent,
     SetRamp,
+    StartGate,
+    StartProgram,
+    Verify,
     Version,
 )
+from rollout.sunset import sunset
 from rollout.verdict import version_set_of
 
 __all__ = ["plan"]
@@ -30,115 +37,89 @@ DECLARATION_TIME = timedelta(seconds=5)
 """A worker declares its strategy right after its version appears. One that has not by then never
 will (it is not ours), and counts as incompatible."""
 
+_DOWN = ("STOPPED", "EXITED", "FATAL")
+
 
 def plan(config: RolloutConfig, seen: Observation, now: datetime, manager: str | None) -> Plan:
     """What to do now. ``manager`` is the identity that this planner acts under.
 
-    With ``manager`` None the deployment is not claimed (a worker that takes its
-    place by itself), but a claim of somebody else is respected.
+    With ``manager`` None the deployment is not claimed and no program is touched
+    (a worker that takes its place by itself), but a claim of somebody else is
+    respected.
     """
-    deployment = config.deployment
     if not seen.exists:
-        return Plan("waiting", f"no worker of deployment {deployment.name} has polled yet")
+        return Plan("waiting", f"no worker of deployment {config.deployment.name} has polled yet")
     if seen.manager and seen.manager != manager:
         return Plan("blocked", f"{seen.manager} manages this deployment")
-    if deployment.paused:
-        return Plan("paused", _share("paused in rollout.toml", seen))
-    if deployment.pace == "manual":
-        return Plan("manual", _share('pace is "manual" in rollout.toml', seen))
-
-    move = _route(config, seen, now)
-    if move.actions and manager and not seen.manager:
-        return Plan(move.phase, move.reason, (ClaimManager(),))
-    return move
+    routed = _route(config, seen, now)
+    if manager is None:
+        return routed
+    actions = (*routed.actions, *sunset(config, seen, now))
+    if actions and not seen.manager:
+        actions = (ClaimManager(),)
+    return Plan(routed.phase, routed.reason, actions)
 
 
 def _route(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
-    target = config.deployment.target
+    """Where new runs go next: the first question that has an answer decides."""
+    for question in (
+        _held_by_a_person,
+        _out_of_versioning,
+        _nothing_is_current,
+        _arrived,
+        _rolls_back,
+        _another_ramps,
+        _blocked,
+        _not_ready,
+        _not_verified,
+        _gate_not_passed,
+        _all_at_once,
+    ):
+        if answer := question(config, seen, now):
+            return answer
+    return _next_step(config, seen, now)
+
+
+# --- the questions, in their order ---
+
+
+def _held_by_a_person(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    if config.deployment.paused:
+        return Plan("paused", _share("paused in rollout.toml", seen))
+    if config.deployment.pace == "manual":
+        return Plan("manual", _share('pace is "manual" in rollout.toml', seen))
+    return None
+
+
+def _out_of_versioning(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    """The way back: new runs go to workers without a version, at once."""
+    if config.deployment.target != UNVERSIONED:
+        return None
+    if seen.ramping:
+        return _end_ramp(seen, UNVERSIONED)
     if seen.current is None:
-        return _first(config, seen, now)
-    if seen.current == target:
-        return _arrived(seen)
-    if seen.ramping and seen.ramping.build_id != target:
-        reason = f"{seen.ramping.build_id} is ramping, but the target is {target}"
-        return Plan("progressing", reason, (ClearRamp(),))
-    if waiting := _not_ready(seen.version(target), now):
-        return Plan("waiting", _share(waiting, seen))
-    if config.deployment.pace == "all-at-once":
-        return _promote(seen, target)
-    return _progress(config, seen, now)
+        return Plan("complete", "workers without a version take all new runs")
+    reason = "new runs go back to workers without a version"
+    return Plan("progressing", reason, (SetCurrent(""),))
 
 
-def _first(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
-    """Nothing is current: new runs wait until something is, so a live worker is not waited for."""
+def _nothing_is_current(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:
+    """New runs wait until something is current, so a live worker is not waited for."""
+    if seen.current is not None:
+        return None
     baseline = config.deployment.baseline or config.deployment.target
     if waiting := _unknown(seen.version(baseline), now):
         return Plan("waiting", waiting)
     return _with_set(seen, baseline, SetCurrent(baseline), "nothing is current yet")
 
 
-def _unknown(version: Version, now: datetime) -> str | None:
-    """Why too little is known of ``version`` to route to it."""
-    if version.status == "unregistered":
-        return f"no worker of {version.build_id} has polled yet"
-    young = version.created_at is not None and now - version.created_at < DECLARATION_TIME
-    if version.strategy is None and young:
-        return f"{version.build_id} has not declared its strategy yet"
-    return None
-
-
-def _not_ready(target: Version, now: datetime) -> str | None:
-    """Why no traffic can go to ``target`` now; the server itself would let it."""
-    if waiting := _unknown(target, now):
-        return waiting
-    if target.workers is None:
-        return f"the workers of {target.build_id} cannot be counted"
-    if target.workers == 0:
-        return f"{target.build_id} has no live worker"
-    return None
-
-
-def _progress(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
-    """One step further along the percentages, when its time has come."""
-    target = config.deployment.target
-    steps = config.progressive.steps
-    at = seen.ramping.percentage if seen.ramping else 0.0
-    if at == 0.0:
-        left = _left(seen.current_changed_at, config.progressive.settle, now)
-        if left > 0:
-            return Plan("progressing", f"{seen.current} settles for {left:.0f} s more")
-    else:
-        # A percentage that is none of the steps was set by hand: it gets the next lower's pause.
-        reached = [step for step in steps if step.percentage <= at]
-        pause = reached[-1].pause if reached else Seconds(0)
-        left = _left(seen.ramping_changed_at, pause, now)
-        if left > 0:
-            return Plan("progressing", f"at {at:g} % for {left:.0f} s more")
-    ahead = [step for step in steps if step.percentage > at]
-    if not ahead:
-        return _promote(seen, target)
-    percentage = ahead[0].percentage
-    return _with_set(seen, target, SetRamp(target, percentage), f"next step: {percentage:g} %")
-
-
-def _promote(seen: Observation, target: str) -> Plan:
-    return _with_set(seen, target, SetCurrent(target), f"{target} takes all new runs")
-
-
-def _with_set(seen: Observation, build_id: str, action: Action, reason: str) -> Plan:
-    """``action``, preceded by the version's entry into its set where it is not in one yet."""
-    actions: tuple[Action, ...] = (action,)
-    if seen.version(build_id).version_set is None:
-        actions = (JoinSet(build_id, version_set_of(seen, build_id)), action)
-    return Plan("progressing", reason, actions)
-
-
-def _arrived(seen: Observation) -> Plan:
+def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
     """The target is current; what is left are a stray ramp and runs of its own set."""
-    target = seen.current or ""
+    target = config.deployment.target
+    if seen.current != target:
+        return None
     if seen.ramping:
-        reason = f"{seen.ramping.build_id} is ramping, but the target is {target}"
-        return Plan("progressing", reason, (ClearRamp(),))
+        return _end_ramp(seen, target)
     older = _older_in_set(seen, target)
     unknown = [version.build_id for version in older if version.open_runs is None]
     open_there = [version for version in older if version.open_runs]
@@ -151,6 +132,178 @@ def _arrived(seen: Observation) -> Plan:
     if unknown:
         return Plan("moving", f"the open runs of {', '.join(unknown)} cannot be counted")
     return Plan("complete", f"{target} takes all new runs")
+
+
+def _rolls_back(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    """Back to what was current before: at once, in one routing change, without steps and gates."""
+    before = seen.version(config.deployment.target)
+    after = seen.version(seen.current or "")
+    if (
+        before.last_current_at is None
+        or before.first_activated_at is None
+        or after.first_activated_at is None
+        or before.first_activated_at > after.first_activated_at
+    ):
+        return None
+    if not before.workers:
+        start = (StartProgram(before.build_id),) if before.process in _DOWN else ()
+        reason = f"rolling back to {before.build_id}, which has no live worker"
+        return Plan("waiting", reason, start)
+    reason = f"rolling back to {before.build_id}"
+    return Plan("progressing", reason, (SetCurrent(before.build_id),))
+
+
+def _another_ramps(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    if seen.ramping and seen.ramping.build_id != config.deployment.target:
+        return _end_ramp(seen, config.deployment.target)
+    return None
+
+
+def _blocked(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    """A build that was rolled back stays out until the operator says otherwise."""
+    target = seen.version(config.deployment.target)
+    if not target.blocked or target.build_id in config.deployment.unblock:
+        return None
+    lift = f"`rollout retry {target.build_id}` lifts the block"
+    reason = f"{target.build_id} was rolled back: {target.blocked}; {lift}"
+    return Plan("blocked", reason, (ClearRamp(),) if seen.ramping else ())
+
+
+def _not_ready(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:
+    """No traffic goes to a version without live workers; the server itself would let it."""
+    target = seen.version(config.deployment.target)
+    waiting = _unknown(target, now)
+    if not waiting and target.workers is None:
+        waiting = f"the workers of {target.build_id} cannot be counted"
+    if not waiting and target.workers == 0:
+        waiting = f"{target.build_id} has no live worker"
+    return Plan("waiting", _share(waiting, seen)) if waiting else None
+
+
+def _not_verified(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    """A compatible build gets traffic once runs of the current one replay on it."""
+    target = seen.version(config.deployment.target)
+    required = config.verify.compatible == "required" and target.strategy == "compatible"
+    if not required or seen.ramping or target.verified == "passed":
+        return None
+    if target.verified is None:
+        reason = f"replaying runs of {seen.current} on {target.build_id}"
+        return Plan("progressing", reason, (Verify(target.build_id),))
+    mend = f"deploy it as incompatible, or mend it and `rollout retry {target.build_id}`"
+    return Plan("blocked", f"{target.build_id} is not compatible: {target.verified}; {mend}")
+
+
+def _gate_not_passed(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    """Before real traffic, a run that is pinned to the target completes on each task queue."""
+    if config.gate is None or seen.ramping:
+        return None
+    for task_queue in config.gate.task_queues or (config.deployment.task_queue,):
+        tries = [run for run in seen.gates if run.task_queue == task_queue]
+        if answer := _gate(config.gate, config.deployment.target, task_queue, tries):
+            return answer
+    return None
+
+
+def _all_at_once(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    return (
+        _promote(seen, config.deployment.target)
+        if config.deployment.pace == "all-at-once"
+        else None
+    )
+
+
+def _next_step(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
+    """One step further along the percentages, when its time has come and nothing speaks against."""
+    target = config.deployment.target
+    steps = config.progressive.steps
+    at = seen.ramping.percentage if seen.ramping else 0.0
+    if at == 0.0:
+        left = _left(seen.current_changed_at, config.progressive.settle, now)
+        if left > 0:
+            return Plan("progressing", f"{seen.current} settles for {left:.0f} s more")
+    elif held := _held_at(config, seen, at, now):
+        return held
+    ahead = [step for step in steps if step.percentage > at]
+    if not ahead:
+        return _promote(seen, target)
+    percentage = ahead[0].percentage
+    return _with_set(seen, target, SetRamp(target, percentage), f"next step: {percentage:g} %")
+
+
+# --- what they are made of ---
+
+
+def _held_at(config: RolloutConfig, seen: Observation, at: float, now: datetime) -> Plan | None:
+    """Why the ramp stays where it is, or goes back; None where it may go on."""
+    target = config.deployment.target
+    # A percentage that is none of the steps was set by hand: it gets the next lower's pause.
+    reached = [step for step in config.progressive.steps if step.percentage <= at]
+    pause = reached[-1].pause if reached else Seconds(0)
+    left = _left(seen.ramping_changed_at, pause, now)
+    judgement = _judge(config, seen, held=-left)
+    if judgement.outcome == "rollback":
+        # Blocked first: killed between the two, the next round ends the ramp.
+        actions = (Block(target, judgement.reason), ClearRamp())
+        return Plan("blocked", f"rolling {target} back: {judgement.reason}", actions)
+    if left > 0:
+        return Plan("progressing", f"at {at:g} % for {left:.0f} s more")
+    if judgement.outcome == "hold":
+        return Plan("progressing", f"held at {at:g} %: {judgement.reason}")
+    return None
+
+
+def _judge(config: RolloutConfig, seen: Observation, held: float) -> Judgement:
+    """What the metrics say of the target; ``held``: seconds since the step's pause was over."""
+    if config.analysis is None:
+        return Judgement("advance", "no analysis is configured")
+    if seen.measurements is None:
+        return Judgement("hold", "nothing has been measured yet")
+    return judge(config.analysis, seen.measurements, held)
+
+
+def _gate(gate: Gate, build_id: str, task_queue: str, tries: list[GateRun]) -> Plan | None:
+    """Where the gate stands on one task queue; None where it has passed."""
+    if not tries:
+        reason = f"the gate of {build_id} begins on {task_queue}"
+        return Plan("progressing", reason, (StartGate(build_id, task_queue, 1),))
+    last = max(tries, key=lambda run: run.attempt)
+    if last.outcome == "passed":
+        return None
+    of = f"try {last.attempt} of {gate.retries + 1}"
+    if last.outcome == "running":
+        return Plan("progressing", f"the gate of {build_id} runs on {task_queue}, {of}")
+    failed = f"the gate of {build_id} failed on {task_queue}"
+    if last.attempt <= gate.retries:
+        again = StartGate(build_id, task_queue, last.attempt + 1)
+        return Plan("progressing", f"{failed}, {of}: {last.detail}", (again,))
+    return Plan("blocked", f"{failed}: {last.detail}; `rollout retry {build_id}` tries again")
+
+
+def _unknown(version: Version, now: datetime) -> str | None:
+    """Why too little is known of ``version`` to route to it."""
+    if version.status == "unregistered":
+        return f"no worker of {version.build_id} has polled yet"
+    young = version.created_at is not None and now - version.created_at < DECLARATION_TIME
+    if version.strategy is None and young:
+        return f"{version.build_id} has not declared its strategy yet"
+    return None
+
+
+def _end_ramp(seen: Observation, target: str) -> Plan:
+    ramping = seen.ramping.build_id if seen.ramping else ""
+    return Plan("progressing", f"{ramping} is ramping, but the target is {target}", (ClearRamp(),))
+
+
+def _promote(seen: Observation, target: str) -> Plan:
+    return _with_set(seen, target, SetCurrent(target), f"{target} takes all new runs")
+
+
+def _with_set(seen: Observation, build_id: str, action: Action, reason: str) -> Plan:
+    """``action``, preceded by the version's entry into its set where it is not in one yet."""
+    actions: tuple[Action, ...] = (action,)
+    if seen.version(build_id).version_set is None:
+        actions = (JoinSet(build_id, version_set_of(seen, build_id)), action)
+    return Plan("progressing", reason, actions)
 
 
 def _older_in_set(seen: Observation, target: str) -> list[Version]:

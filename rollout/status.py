@@ -43,6 +43,9 @@ def _version(seen: Observation, build_id: str, target: str) -> dict[str, Any]:
         "status": version.status,
         "strategy": version.strategy,
         "set": version_set_of(seen, build_id),
+        "behavior": version.behavior,
+        "blocked": version.blocked,
+        "verified": version.verified,
         "target_share": round(target_share(seen, build_id), 4),
         "open_runs": version.open_runs,
         "workers": version.workers,
@@ -64,7 +67,9 @@ def as_table(config: RolloutConfig, seen: Observation, decided: Plan) -> Rendera
     )  # fmt: skip
     phase = Text.assemble((decided.phase, "bold"), ": ", decided.reason)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("BUILD", "STATUS", "STRATEGY", "SET"):
+    # Most deployments are pinned throughout, and 80 columns are few.
+    mixed = any(version.behavior not in (None, "pinned") for version in seen.versions)
+    for name in ("BUILD", "STATUS", "STRATEGY", *(["BEHAVIOR"] if mixed else []), "SET"):
         table.add_column(name)
     for name in ("NEW RUNS", "OPEN", "WORKERS"):
         table.add_column(name, justify="right")
@@ -75,12 +80,15 @@ def as_table(config: RolloutConfig, seen: Observation, decided: Plan) -> Rendera
             version.build_id,
             version.status,
             version.strategy or "-",
+            *([version.behavior or "-"] if mixed else []),
             version_set_of(seen, version.build_id),
             f"{target_share(seen, version.build_id):.0%}",
             _count(version.open_runs),
             _count(version.workers),
             version.process or "-",
         )
+        if version.blocked:
+            verdicts.append(Text(f"{version.build_id} is blocked: {version.blocked}", "yellow"))
         verdicts += _verdict(safe_to_stop(seen, version.build_id, target))
     problems = [Text(f"! {problem}", "yellow") for problem in seen.problems]
     return Group(head, phase, Text(), table, Text(), *verdicts, *problems)

@@ -34,15 +34,16 @@ def main(arguments: list) -> int:  # type: ignore[type-arg]
         locks.append(ROOT / "requirements-dev.lock")
     wanted = [_line(lock) for lock in locks]
     done = STAMP.read_text(encoding="utf-8").splitlines() if STAMP.exists() else []
-    if PYTHON.exists() and set(wanted) <= set(done):
-        return 0
-
     try:
+        if PYTHON.exists() and set(wanted) <= set(done):
+            _make_importable()
+            return 0
         if not _usable():
             _create()
         # Killed from here on, it begins anew: pip would trust a half-written package.
         STAMP.write_text("unfinished\n", encoding="utf-8")
         _install(locks[-1])  # the last has everything that those before it have
+        _make_importable()
         STAMP.write_text("\n".join(wanted) + "\n", encoding="utf-8")
     except subprocess.CalledProcessError as error:
         return _fail(_last_words(error))
@@ -100,6 +101,21 @@ def _install(lock: Path) -> None:
     _tell_progress("")
     if process.wait():
         raise subprocess.CalledProcessError(process.returncode, command, "".join(said))
+
+
+def _make_importable() -> None:
+    """Let .venv import this checkout's modules from any folder.
+
+    supervisorctl imports its plugin rollout.supervisorctl wherever it is started, and
+    fails whole where it cannot.
+    """
+    for packages in VENV.glob("lib/python*/site-packages"):
+        file = packages / "checkout.pth"
+        # Relative, so that a checkout may be moved; read without resolving links, so
+        # that one which borrows this .venv by a link finds its own modules.
+        line = os.path.relpath(str(VENV.parent), str(packages)) + "\n"
+        if not file.exists() or file.read_text(encoding="utf-8") != line:
+            file.write_text(line, encoding="utf-8")
 
 
 def _tell_progress(line: str) -> None:

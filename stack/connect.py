@@ -101,7 +101,7 @@ async def connect_patiently(
         retry=tenacity.retry_if_exception(
             lambda error: isinstance(error, Failure) and not isinstance(error, Misuse)
         ),
-        wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
         before_sleep=tell,
         reraise=True,
     )

@@ -88,6 +88,8 @@ class Program:
     """Whether it is part of the running set, and not merely in the files."""
     autostart: bool
     log_file: Path | None
+    directory: Path | None = None
+    """Where its command runs; None: where supervisord does."""
 
     @property
     def namespec(self) -> str:
@@ -253,4 +255,5 @@ def _program(info: dict[str, Any]) -> Program:
         loaded=info["inuse"],
         autostart=info["autostart"],
         log_file=next((Path(log) for log in logs if log.startswith("/")), None),
+        directory=Path(info["directory"]) if info["directory"] != "none" else None,
     )

@@ -56,10 +56,11 @@ class TestDemoBuilds:
     """The builds that ship with the project."""
 
     def test_each_build_has_a_module(self) -> None:
-        """v1, v1.1 and v2 all offer Greeting and Order, and differ in their code."""
+        """v1, v1.1 and v2 all offer the same workflows, and differ in their code."""
         apps = [load(demo_module(build)) for build in ("v1", "v1.1", "v2")]
         for app in apps:
-            assert [workflow.__name__ for workflow in app.workflows] == ["Greeting", "Order"]
+            names = [workflow.__name__ for workflow in app.workflows]
+            assert names == ["Greeting", "Order", "Subscription"]
         assert len({app.fingerprint for app in apps}) == 3
 
     def test_an_unknown_build_is_told(self) -> None:

@@ -1,67 +1,37 @@
-"""The planner: tables of observations, and whole rollouts on a synthetic clock and server."""
+"""The planner: tables of observations, and whole rollouts on a synthetic clock and world."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from rollout.config import RolloutConfig, parse
+from rollout.config import RolloutConfig
 from rollout.model import (
     Action,
+    Block,
+    BuildSample,
     ClaimManager,
     ClearRamp,
+    DeleteVersion,
+    GateRun,
     JoinSet,
+    Measurements,
     MoveRuns,
     Observation,
     Plan,
     Ramp,
+    RemoveProgram,
     SetCurrent,
     SetRamp,
-    Version,
+    StartGate,
+    StartProgram,
+    StopProgram,
+    Verify,
 )
 from rollout.plan import plan
-
-T0 = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)
-ME = "rollout@here"
-
-
-def config(pace: str = "progressive", *, target: str = "v2", paused: bool = False) -> RolloutConfig:
-    """The shipped pace, towards ``target``."""
-    return parse(
-        f"""
-        [deployment]
-        name = "d"
-        baseline = "v1"
-        target = "{target}"
-        pace = "{pace}"
-        paused = {str(paused).lower()}
-        [progressive]
-        settle = "20s"
-        steps = [{{ percentage = 10, pause = "30s" }}, {{ percentage = 50, pause = "30s" }}]
-        """
-    )
-
-
-def version(build_id: str, status: str = "inactive", **known: object) -> Version:
-    """A version with a live worker that has declared itself incompatible."""
-    values: dict[str, object] = {
-        "strategy": "incompatible",
-        "version_set": build_id,
-        "created_at": T0 - timedelta(minutes=5),
-        "open_runs": 0,
-        "backlog": 0,
-        "workers": 1,
-    }
-    return Version(build_id, status, **{**values, **known})  # type: ignore[arg-type]
-
-
-def seen(*versions: Version, **known: object) -> Observation:
-    """An observation at T0 of a deployment that this planner manages."""
-    values: dict[str, object] = {"deployment": "d", "namespace": "n", "at": T0, "manager": ME}
-    return Observation(versions=versions, **{**values, **known})  # type: ignore[arg-type]
-
+from tests.world import ME, T0, World, config, fresh, routing, seen, version
 
 V1 = version("v1", "current", first_activated_at=T0 - timedelta(minutes=4))
 V2 = version("v2")
@@ -222,7 +192,7 @@ class TestActions:
             pytest.param(
                 seen(
                     V1,
-                    version("v1.1", strategy="compatible", version_set=None),
+                    version("v1.1", strategy="compatible", version_set=None, verified="passed"),
                     current="v1",
                 ),
                 config("all-at-once", target="v1.1"),
@@ -315,100 +285,21 @@ class TestWithoutManager:
         assert plan(config("all-at-once"), observation, T0, None).phase == "blocked"
 
 
-@dataclass
-class FakeServer:
-    """The routing rules of a server, applied to actions on a clock of its own."""
-
-    now: datetime = T0
-    state: Observation = field(default_factory=lambda: seen(exists=False, manager=""))
-    history: list[tuple[int, Action]] = field(default_factory=list)
-
-    def register(self, build: Version) -> None:
-        """A first worker of the build polls."""
-        self.state = replace(self.state, exists=True, versions=(*self.state.versions, build))
-
-    def change(self, build_id: str, **values: object) -> None:
-        """Something else about a version changes."""
-        self.state = replace(
-            self.state,
-            versions=tuple(
-                replace(v, **values) if v.build_id == build_id else v  # type: ignore[arg-type]
-                for v in self.state.versions
-            ),
-        )
-
-    def apply(self, action: Action) -> None:
-        """Do what the real server does."""
-        self.history.append((int((self.now - T0).total_seconds()), action))
-        if isinstance(action, ClaimManager):
-            self.state = replace(self.state, manager=ME)
-        elif isinstance(action, JoinSet):
-            self.change(action.build_id, version_set=action.version_set)
-        elif isinstance(action, SetCurrent):
-            ramping = self.state.ramping
-            if ramping and ramping.build_id == action.build_id:
-                ramping = None
-            self.state = replace(
-                self.state,
-                current=action.build_id,
-                current_changed_at=self.now,
-                ramping=ramping,
-            )
-            self.change(action.build_id, first_activated_at=self.now)
-        elif isinstance(action, SetRamp):
-            assert action.build_id != self.state.current, "FAILED_PRECONDITION"
-            ramp = Ramp(action.build_id, action.percentage)
-            self.state = replace(self.state, ramping=ramp, ramping_changed_at=self.now)
-            self.change(action.build_id, first_activated_at=self.now)
-        elif isinstance(action, ClearRamp):
-            self.state = replace(self.state, ramping=None, ramping_changed_at=self.now)
-        else:
-            self.change(action.source, open_runs=0)
-
-    def run(
-        self, intent: RolloutConfig, seconds: int, period: int = 1, die_after: int | None = None
-    ) -> Plan:
-        """Observe, plan and act every ``period`` seconds; returns the last plan.
-
-        With ``die_after`` the controller is killed after so many actions, in
-        the middle of a plan if that is where they end.
-        """
-        for _ in range(0, seconds, period):
-            observation = replace(self.state, at=self.now)
-            decided = plan(intent, observation, self.now, ME)
-            for action in decided.actions:
-                if len(self.history) == die_after:
-                    return decided
-                self.apply(action)
-            self.now += timedelta(seconds=period)
-        return decided
-
-
-def fresh(build_id: str, strategy: str = "incompatible") -> Version:
-    """A version as it appears, before it belongs to a set."""
-    return version(build_id, strategy=strategy, version_set=None)
-
-
-def routing(server: FakeServer) -> list[tuple[int, Action]]:
-    """What the server was asked to route, and when."""
-    return [(at, a) for at, a in server.history if not isinstance(a, (ClaimManager, JoinSet))]
-
-
 class TestWholeRollouts:
     """From nothing to complete, each output fed back as the next observation."""
 
-    def started(self) -> FakeServer:
-        """A server on which v1 is current and v2 polls."""
-        server = FakeServer()
-        server.register(fresh("v1", "compatible"))
-        server.register(fresh("v2"))
-        return server
+    def started(self) -> World:
+        """A world on which v1 is current and v2 polls."""
+        world = World()
+        world.register(fresh("v1", "compatible"))
+        world.register(fresh("v2"))
+        return world
 
     def test_the_shipped_pace(self) -> None:
         """v1 first, and after settling v2 at 10 %, 50 % and 100 %, with the pauses between."""
-        server = self.started()
-        assert server.run(config(), 120).phase == "complete"
-        assert routing(server) == [
+        world = self.started()
+        assert world.run(config(), 120).phase == "complete"
+        assert routing(world) == [
             (1, SetCurrent("v1")),
             (21, SetRamp("v2", 10)),
             (51, SetRamp("v2", 50)),
@@ -417,9 +308,9 @@ class TestWholeRollouts:
 
     def test_slow_rounds_skip_no_step(self) -> None:
         """A controller that looks only every 45 s still takes every step, one at a time."""
-        server = self.started()
-        server.run(config(), 400, period=45)
-        assert [a for _, a in routing(server)] == [
+        world = self.started()
+        world.run(config(), 400, period=45)
+        assert [a for _, a in routing(world)] == [
             SetCurrent("v1"),
             SetRamp("v2", 10),
             SetRamp("v2", 50),
@@ -428,11 +319,11 @@ class TestWholeRollouts:
 
     def test_a_new_target_in_mid_ramp(self) -> None:
         """A superseding target ends the old ramp, and starts its own from the first step."""
-        server = self.started()
-        server.run(config(), 60)
-        server.register(fresh("v3"))
-        server.run(config(target="v3"), 90)
-        assert [a for _, a in routing(server)][3:] == [
+        world = self.started()
+        world.run(config(), 60)
+        world.register(fresh("v3"))
+        world.run(config(target="v3"), 90)
+        assert [a for _, a in routing(world)][3:] == [
             ClearRamp(),
             SetRamp("v3", 10),
             SetRamp("v3", 50),
@@ -441,51 +332,51 @@ class TestWholeRollouts:
 
     def test_a_pause_in_mid_ramp(self) -> None:
         """While paused nothing moves; afterwards the ramp goes on where it was."""
-        server = self.started()
-        server.run(config(), 40)
-        before = len(server.history)
-        server.run(config(paused=True), 300)
-        assert len(server.history) == before
-        assert server.run(config(), 60).phase == "complete"
+        world = self.started()
+        world.run(config(), 40)
+        before = len(world.history)
+        world.run(config(paused=True), 300)
+        assert len(world.history) == before
+        assert world.run(config(), 60).phase == "complete"
 
     def test_a_target_that_dies_in_mid_ramp(self) -> None:
         """The ramp stands still while the target has no live worker, and goes on after."""
-        server = self.started()
-        server.run(config(), 40)
-        before = len(server.history)
-        server.change("v2", workers=0)
-        decided = server.run(config(), 300)
+        world = self.started()
+        world.run(config(), 40)
+        before = len(world.history)
+        world.change("v2", workers=0)
+        decided = world.run(config(), 300)
         assert decided.reason == "v2 has no live worker; v2 stays at 10 %"
-        assert len(server.history) == before
-        server.change("v2", workers=1)
-        assert server.run(config(), 60).phase == "complete"
+        assert len(world.history) == before
+        world.change("v2", workers=1)
+        assert world.run(config(), 60).phase == "complete"
 
     def test_somebody_else_takes_over(self) -> None:
         """Nothing is changed while another identity manages the deployment."""
-        server = self.started()
-        server.run(config(), 40)
-        before = len(server.history)
-        server.state = replace(server.state, manager="someone@else")
-        assert server.run(config(), 100).phase == "blocked"
-        assert len(server.history) == before
+        world = self.started()
+        world.run(config(), 40)
+        before = len(world.history)
+        world.state = replace(world.state, manager="someone@else")
+        assert world.run(config(), 100).phase == "blocked"
+        assert len(world.history) == before
 
     def test_a_ramp_changed_by_hand(self) -> None:
         """A percentage set by hand is kept for a pause from then, and then goes on upwards."""
-        server = self.started()
-        server.run(config(), 30)
-        server.state = replace(server.state, ramping=Ramp("v2", 80), ramping_changed_at=server.now)
-        server.run(config(), 40)
-        assert [a for _, a in routing(server)][2:] == [SetCurrent("v2")]
+        world = self.started()
+        world.run(config(), 30)
+        world.state = replace(world.state, ramping=Ramp("v2", 80), ramping_changed_at=world.now)
+        world.run(config(), 40)
+        assert [a for _, a in routing(world)][2:] == [SetCurrent("v2")]
 
     @pytest.mark.parametrize("die_after", range(8))
     def test_a_restart_changes_nothing(self, die_after: int) -> None:
         """A controller killed after any of its actions and started later takes the same steps."""
-        server = self.started()
-        server.run(config(), 120, die_after=die_after)
-        assert len(server.history) == min(die_after, 7)
-        server.now += timedelta(seconds=10)
-        assert server.run(config(), 150).phase == "complete"
-        assert [a for _, a in routing(server)] == [
+        world = self.started()
+        world.run(config(), 120, die_after=die_after)
+        assert len(world.history) == min(die_after, 7)
+        world.now += timedelta(seconds=10)
+        assert world.run(config(), 150).phase == "complete"
+        assert [a for _, a in routing(world)] == [
             SetCurrent("v1"),
             SetRamp("v2", 10),
             SetRamp("v2", 50),
@@ -494,18 +385,356 @@ class TestWholeRollouts:
 
     def test_compatible_then_incompatible(self) -> None:
         """v1.1 joins v1's set and takes its runs; v2 begins a set and takes none."""
-        server = FakeServer()
-        server.register(fresh("v1", "compatible"))
-        server.register(fresh("v1.1", "compatible"))
-        server.register(fresh("v2"))
-        server.run(config(target="v1"), 5)
-        server.change("v1", open_runs=4)
-        server.run(config("all-at-once", target="v1.1"), 5)
-        server.change("v1.1", open_runs=3)
-        server.run(config("all-at-once"), 5)
-        assert [a for _, a in server.history if isinstance(a, (JoinSet, MoveRuns))] == [
+        world = World()
+        world.register(fresh("v1", "compatible"))
+        world.register(fresh("v1.1", "compatible"))
+        world.register(fresh("v2"))
+        world.run(config(target="v1"), 5)
+        world.change("v1", open_runs=4)
+        world.run(config("all-at-once", target="v1.1"), 5)
+        world.change("v1.1", open_runs=3)
+        world.run(config("all-at-once"), 5)
+        assert [a for _, a in world.history if isinstance(a, (JoinSet, MoveRuns))] == [
             JoinSet("v1", "v1"),
             JoinSet("v1.1", "v1"),
             MoveRuns("v1", "v1.1"),
             JoinSet("v2", "v2"),
         ]
+
+
+GATE = """
+[gate]
+workflow = "Smoke"
+task_queues = ["q", "r"]
+retries = 1
+"""
+
+
+class TestGate:
+    """No traffic before a pinned run has completed on every task queue."""
+
+    def world(self) -> World:
+        """A world on which v1 is current for long, and v2 polls."""
+        world = World()
+        world.register(fresh("v1"))
+        world.run(config(target="v1"), 30)
+        world.register(fresh("v2"))
+        world.history.clear()
+        return world
+
+    def test_each_queue_has_to_pass(self) -> None:
+        """One try on each queue, one after the other, and then the first step."""
+        world = self.world()
+        world.run(config(more=GATE), 4)
+        assert [action for _, action in world.history] == [
+            StartGate("v2", "q", 1),
+            StartGate("v2", "r", 1),
+            JoinSet("v2", "v2"),
+            SetRamp("v2", 10),
+        ]
+
+    def test_a_failed_try_is_repeated(self) -> None:
+        """A try that fails is followed by the retries that are configured, and those suffice."""
+        world = self.world()
+        world.gate_outcome = lambda attempt: "passed" if attempt == 2 else "failed"
+        assert world.run(config("all-at-once", more=GATE), 6).phase == "complete"
+        tries = [(a.task_queue, a.attempt) for _, a in world.history if isinstance(a, StartGate)]
+        assert tries == [("q", 1), ("q", 2), ("r", 1), ("r", 2)]
+
+    def test_a_gate_that_stays_shut_blocks(self) -> None:
+        """After the last retry nothing more is tried, and the reason says what failed."""
+        world = self.world()
+        world.gate_outcome = lambda _attempt: "failed"
+        decided = world.run(config(more=GATE), 60)
+        assert decided == Plan(
+            "blocked", "the gate of v2 failed on q: boom; `rollout retry v2` tries again"
+        )
+        assert len(world.history) == 2
+        assert routing(world) == []
+
+    def test_a_running_gate_is_waited_for(self) -> None:
+        """While a try runs nothing is started and nothing is routed."""
+        running = GateRun("q", 1, "running")
+        observation = seen(V1, V2, current="v1", current_changed_at=LONG_AGO, gates=(running,))
+        decided = plan(config(more=GATE), observation, T0, ME)
+        assert decided == Plan("progressing", "the gate of v2 runs on q, try 1 of 2")
+
+
+class TestVerification:
+    """A compatible build gets traffic once runs of the current one replay on it."""
+
+    def world(self) -> World:
+        """A world on which v1 is current, and a compatible v1.1 polls."""
+        world = World()
+        world.register(fresh("v1"))
+        world.run(config(target="v1"), 5)
+        world.register(fresh("v1.1", "compatible"))
+        world.history.clear()
+        return world
+
+    def test_it_is_tried_first(self) -> None:
+        """The replay comes before everything else that concerns the target."""
+        world = self.world()
+        assert world.run(config("all-at-once", target="v1.1"), 5).phase == "complete"
+        assert [action for _, action in world.history][:2] == [
+            Verify("v1.1"),
+            JoinSet("v1.1", "v1"),
+        ]
+
+    def test_a_broken_replay_blocks(self) -> None:
+        """A build whose replay broke gets no traffic, and the reason says what broke."""
+        world = self.world()
+        world.verify_outcome = "order-1 breaks at event 12"
+        decided = world.run(config("all-at-once", target="v1.1"), 30)
+        assert decided.phase == "blocked"
+        assert decided.reason.startswith("v1.1 is not compatible: order-1 breaks at event 12;")
+        assert [action for _, action in world.history] == [Verify("v1.1")]
+
+    def test_it_can_be_switched_off(self) -> None:
+        """With compatible = "off" nothing is replayed."""
+        world = self.world()
+        off = config("all-at-once", target="v1.1", more='[verify]\ncompatible = "off"')
+        assert world.run(off, 5).phase == "complete"
+        assert not [action for _, action in world.history if isinstance(action, Verify)]
+
+
+ANALYSIS = """
+[analysis]
+min_samples = 20
+max_hold = "60s"
+then = "rollback"
+"""
+
+
+class TestAnalysis:
+    """The metrics of target and current decide whether a step is followed by the next."""
+
+    def world(self) -> World:
+        """A world on which v2 has just been ramped to 10 %."""
+        world = World()
+        world.register(fresh("v1"))
+        world.register(fresh("v2"))
+        world.run(config(more=ANALYSIS), 24)
+        assert world.state.ramping == Ramp("v2", 10)
+        world.history.clear()
+        return world
+
+    def failing(self, target: str, current: str) -> Measurements:
+        """Three of ten activities of the target fail."""
+        bad = BuildSample(target, activities=300, activity_failures=90, workflows=100)
+        return Measurements(60, bad, BuildSample(current, activities=300, workflows=100))
+
+    def test_a_healthy_target_goes_on(self) -> None:
+        """Nothing wrong: the shipped pace, unchanged."""
+        world = self.world()
+        assert world.run(config(more=ANALYSIS), 70).phase == "complete"
+
+    def test_a_failing_target_is_rolled_back_within_its_step(self) -> None:
+        """It is blocked first, then the ramp ends, at once; and it stays out."""
+        world = self.world()
+        world.measure = self.failing
+        assert world.run(config(more=ANALYSIS), 1).phase == "blocked"
+        assert [type(action) for _, action in world.history] == [Block, ClearRamp]
+        assert world.run(config(more=ANALYSIS), 300).reason.startswith("v2 was rolled back: ")
+        assert len(world.history) == 2
+
+    def test_killed_between_block_and_routing(self) -> None:
+        """A controller killed after the block ends the ramp when it comes back."""
+        world = self.world()
+        world.measure = self.failing
+        world.run(config(more=ANALYSIS), 5, die_after=1)
+        assert world.state.ramping == Ramp("v2", 10)
+        world.run(config(more=ANALYSIS), 5)
+        assert [type(action) for _, action in world.history] == [Block, ClearRamp]
+
+    def test_the_operator_may_lift_the_block(self) -> None:
+        """A build named in `unblock` goes through its steps again."""
+        world = self.world()
+        world.measure = self.failing
+        world.run(config(more=ANALYSIS), 5)
+        world.measure = World().measure
+        text = config(more=ANALYSIS)
+        lifted = type(text)(
+            deployment=type(text.deployment)(
+                name="d", task_queue="q", baseline="v1", target="v2", unblock=("v2",)
+            ),
+            progressive=text.progressive,
+            analysis=text.analysis,
+        )
+        assert world.run(lifted, 120).phase == "complete"
+
+    def test_without_prometheus_it_holds_and_then_does_as_told(self) -> None:
+        """Prometheus away never advances; after max_hold the configured end is taken."""
+        world = self.world()
+        nothing = BuildSample("v2")
+        world.measure = lambda _t, _c: Measurements(60, nothing, nothing, problem="no answer")
+        assert world.run(config(more=ANALYSIS), 40).reason.startswith("held at 10 %: ")
+        assert world.history == []
+        world.run(config(more=ANALYSIS), 60)
+        assert [type(action) for _, action in world.history] == [Block, ClearRamp]
+
+    def test_unmeasured_is_held(self) -> None:
+        """A look that brought no measurements at all holds the step."""
+        world = self.world()
+        world.measure = lambda _t, _c: None
+        decided = world.run(config(more=ANALYSIS), 60)
+        assert decided.reason == "held at 10 %: nothing has been measured yet"
+        assert world.history == []
+
+
+class TestRollback:
+    """Back to a version that was current before."""
+
+    def world(self) -> World:
+        """A world on which v2 has followed v1."""
+        world = World()
+        world.register(fresh("v1"))
+        world.register(fresh("v2"))
+        world.run(config("all-at-once", target="v1"), 5)
+        world.run(config("all-at-once"), 5)
+        assert world.state.current == "v2"
+        world.history.clear()
+        return world
+
+    def test_it_is_one_change_at_once(self) -> None:
+        """A target that was current before the current one is current in one change, unramped."""
+        world = self.world()
+        assert world.run(config(target="v1", more=GATE + ANALYSIS), 3).phase == "complete"
+        assert routing(world) == [(10, SetCurrent("v1"))]
+
+    def test_it_starts_stopped_workers_first(self) -> None:
+        """Where the old workers have been stopped they are started, and then routed to."""
+        world = self.world()
+        world.change("v1", process="STOPPED", workers=0)
+        assert world.run(config(target="v1"), 3).phase == "complete"
+        assert [action for _, action in world.history] == [StartProgram("v1"), SetCurrent("v1")]
+
+    def test_dead_workers_are_waited_for(self) -> None:
+        """Where the old workers are dead and not ours to start, it waits and says so."""
+        world = self.world()
+        world.change("v1", process=None, workers=0)
+        decided = world.run(config(target="v1"), 3)
+        assert decided == Plan("waiting", "rolling back to v1, which has no live worker")
+
+    def test_in_mid_ramp_it_ends_the_ramp(self) -> None:
+        """A target set back to the current version in mid-ramp ends the ramp, and no more."""
+        world = self.world()
+        world.register(fresh("v3"))
+        world.run(config(target="v3"), 30)
+        world.history.clear()
+        world.run(config(target="v2"), 3)
+        assert [action for _, action in world.history] == [ClearRamp()]
+
+    def test_forward_again_takes_the_steps(self) -> None:
+        """After a rollback the newer version goes through all its steps again."""
+        world = self.world()
+        world.run(config(target="v1"), 3)
+        world.history.clear()
+        world.run(config(), 120)
+        assert [action for _, action in routing(world)] == [
+            SetRamp("v2", 10),
+            SetRamp("v2", 50),
+            SetCurrent("v2"),
+        ]
+
+
+SUNSET = """
+[sunset]
+stop = "10s"
+delete = "30s"
+keep = {keep}
+"""
+
+
+class TestSunset:
+    """What becomes of versions that nothing needs any longer."""
+
+    def world(self, more: str) -> World:
+        """A world on which v2 has followed v1, which still has three runs open."""
+        world = World()
+        world.register(fresh("v1"))
+        world.register(fresh("v2"))
+        world.run(config("all-at-once", target="v1", more=more), 5)
+        world.change("v1", open_runs=3)
+        world.run(config("all-at-once", more=more), 5)
+        world.history.clear()
+        return world
+
+    def test_stop_remove_and_delete(self) -> None:
+        """Once drained: stopped after its delay, removed after the other, then deleted."""
+        more = SUNSET.format(keep=0)
+        world = self.world(more)
+        world.run(config("all-at-once", more=more), 60)
+        assert world.history == []
+        world.change("v1", open_runs=0)
+        world.run(config("all-at-once", more=more), 60)
+        assert world.history == [
+            (80, StopProgram("v1")),
+            (100, RemoveProgram("v1")),
+            (101, DeleteVersion("v1")),
+        ]
+
+    def test_by_default_processes_are_a_persons(self) -> None:
+        """Without [sunset] nothing is stopped, and nothing that was stopped is started."""
+        world = self.world("")
+        world.change("v1", process="STOPPED", workers=0)
+        world.run(config("all-at-once"), 600)
+        world.change("v1", open_runs=0)
+        world.run(config("all-at-once"), 600)
+        assert world.history == []
+
+    def test_the_last_ones_stay_warm(self) -> None:
+        """The last `keep` versions that were current stay as they are; older ones go."""
+        more = SUNSET.format(keep=1)
+        world = self.world(more)
+        world.change("v1", open_runs=0)
+        world.run(config("all-at-once", more=more), 120)
+        assert world.history == []
+        world.register(fresh("v3"))
+        world.run(config("all-at-once", target="v3", more=more), 120)
+        assert [action for _, action in world.history][2:] == [
+            StopProgram("v1"),
+            RemoveProgram("v1"),
+            DeleteVersion("v1"),
+        ]
+
+    def test_needed_again(self) -> None:
+        """A version that has runs again after it was stopped gets its workers back."""
+        more = SUNSET.format(keep=0)
+        world = self.world(more)
+        world.change("v1", open_runs=0)
+        world.run(config("all-at-once", more=more), 15)
+        assert world.state.version("v1").process == "STOPPED"
+        world.change("v1", open_runs=1)
+        world.run(config("all-at-once", more=more), 30)
+        assert world.history[-1][1] == StartProgram("v1")
+
+    def test_superseded_versions_are_not_leaked(self) -> None:
+        """A version that never had traffic goes too, once a later target is current."""
+        more = SUNSET.format(keep=0)
+        world = World()
+        world.register(fresh("v1"))
+        world.run(config(target="v1", more=more), 60)
+        world.register(fresh("v2"))
+        world.run(config(target="v1", more=more), 120)
+        assert world.state.version("v2").process == "RUNNING"  # it may be next
+        world.now += timedelta(seconds=60)
+        world.register(fresh("v3"))
+        world.run(config("all-at-once", target="v3", more=more), 120)
+        assert {v.build_id for v in world.state.versions} == {"v3"}
+
+    def test_a_version_with_workers_elsewhere_is_not_deleted(self) -> None:
+        """Without a program here but with live workers, the record is left alone."""
+        more = SUNSET.format(keep=0)
+        world = self.world(more)
+        world.change("v1", open_runs=0, process=None, workers=2)
+        world.run(config("all-at-once", more=more), 120)
+        assert world.history == []
+
+    def test_while_paused_nothing_is_taken_away(self) -> None:
+        """A paused rollout stops and deletes nothing."""
+        more = SUNSET.format(keep=0)
+        world = self.world(more)
+        world.change("v1", open_runs=0)
+        world.run(config("all-at-once", paused=True, more=more), 120)
+        assert world.history == []

@@ -11,20 +11,34 @@ from stack import exit as exits
 from stack import logs
 from stack.durations import parse_duration
 from workers import app as apps
-from workers.host import Options, serve
+from workers.host import Options, refuse_own_behaviors, serve
+from workers.replay import own_stdout, replay
 
 STRATEGIES = ("compatible", "incompatible", "new-default-set")
+VERSIONINGS = ("deployment", "version-sets", "none")
+BEHAVIORS = ("pinned", "auto-upgrade")
 
 EXAMPLES = """\
 examples:
   python -m workers --build-id v1 --strategy compatible
   BUILD_ID=v2 STRATEGY=incompatible python -m workers
   python -m workers --build-id 2026-11-22.1 --strategy incompatible --app shop.workflows
+  python -m workers --build-id v1 --strategy compatible --versioning version-sets
+  python -m workers --build-id v1 --versioning none
 
 strategies (new runs go to the new build with each of them):
   compatible       runs of the current version set move to it at their next task
   incompatible     runs that have begun stay on their build until they are done
   new-default-set  another name of incompatible
+
+versionings:
+  deployment       a worker deployment's version; the server needs worker deployments
+  version-sets     the older API, the same strategies; off on a server by default
+  none             no version: the way in and out; needs no strategy
+
+behaviors of runs, with `deployment`, for workflows that say nothing themselves:
+  pinned           a run ends on the build it began on, unless its set has a newer one
+  auto-upgrade     a run moves to the build that new runs go to, at its next task
 
 Each option's default comes from the environment variable named beside it; where
 Temporal is, from TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY and the like.
@@ -49,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     option("--deployment", "DEPLOYMENT", "greetings", "the worker deployment's name")
     option("--task-queue", "TASK_QUEUE", "greetings", "the task queue to poll")
     option("--app", "APP", None, "module of the build's workflows; default: workers/builds")
+    option("--versioning", "VERSIONING", "deployment", " | ".join(VERSIONINGS))
+    option("--behavior", "BEHAVIOR", "pinned", " | ".join(BEHAVIORS))
     option("--metrics-port", "METRICS_PORT", None, "serve Prometheus metrics there, on loopback")
     option("--drain", "DRAIN", "10s", "time for running activities to finish on SIGTERM")
     parser.add_argument(
@@ -65,30 +81,59 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check", action="store_true", help="check the options and the code, and start nothing"
     )
+    parser.add_argument(
+        "--replay",
+        action="store_true",
+        help="start nothing: replay the histories on stdin on this build's code, JSON lines out",
+    )
     return parser
 
 
 def _options(arguments: argparse.Namespace) -> Options:
     if not arguments.build_id:
         raise exits.Misuse("which build? give --build-id or BUILD_ID")
-    if not arguments.strategy:
-        raise exits.Misuse(f"which strategy? give --strategy or STRATEGY: {', '.join(STRATEGIES)}")
-    if arguments.strategy not in STRATEGIES:
-        raise exits.Misuse(f"unknown strategy {arguments.strategy!r}: use {', '.join(STRATEGIES)}")
+    _refuse_contradictions(arguments)
     try:
         drain = timedelta(seconds=parse_duration(arguments.drain))
     except ValueError as error:
         raise exits.Misuse(f"--drain: {error}") from error
     return Options(
         build_id=valid_build_id(arguments.build_id),
-        strategy=arguments.strategy,
+        strategy=arguments.strategy or "",
         deployment=valid_deployment(arguments.deployment),
         task_queue=arguments.task_queue,
         metrics_port=_port(arguments.metrics_port),
         managed=arguments.managed,
         allow_changed_code=arguments.allow_changed_code,
         drain=drain,
+        versioning=arguments.versioning,
+        behavior=arguments.behavior,
     )
+
+
+def _refuse_contradictions(arguments: argparse.Namespace) -> None:
+    """Raise `Misuse` for a word that is none of its option's, and for two that exclude another."""
+    versioning = arguments.versioning
+    if versioning not in VERSIONINGS:
+        raise exits.Misuse(f"unknown versioning {versioning!r}: use {', '.join(VERSIONINGS)}")
+    if not arguments.strategy and versioning != "none":
+        raise exits.Misuse(f"which strategy? give --strategy or STRATEGY: {', '.join(STRATEGIES)}")
+    if arguments.strategy and arguments.strategy not in STRATEGIES:
+        raise exits.Misuse(f"unknown strategy {arguments.strategy!r}: use {', '.join(STRATEGIES)}")
+    if arguments.behavior not in BEHAVIORS:
+        raise exits.Misuse(f"unknown behavior {arguments.behavior!r}: use {', '.join(BEHAVIORS)}")
+    if versioning == "deployment":
+        return
+    if arguments.managed:
+        raise exits.Misuse(
+            f"--managed goes with --versioning deployment alone: with {versioning} there is "
+            "nothing for the rollout controller to route; leave one of the two out"
+        )
+    if arguments.behavior != "pinned":
+        raise exits.Misuse(
+            f"--behavior {arguments.behavior} goes with --versioning deployment alone; "
+            f"leave it out with {versioning}"
+        )
 
 
 def _port(text: str | None) -> int | None:
@@ -103,9 +148,13 @@ async def _main() -> int:
     arguments = _parser().parse_args()
     options = _options(arguments)
     logs.configure("worker", build_id=options.build_id, deployment_name=options.deployment)
+    results = own_stdout() if arguments.replay else None  # before anything of the app can print
     app = apps.load(arguments.app or apps.demo_module(options.build_id))
+    refuse_own_behaviors(app, options)
     if arguments.check:
         return 0
+    if results:
+        return await replay(app, results, deployment=options.deployment, build_id=options.build_id)
     return await serve(app, options)
 
 

@@ -2,7 +2,8 @@
 
 A build is any importable module with
 
-* ``WORKFLOWS``: a list of ``@workflow.defn`` classes, without a versioning behavior;
+* ``WORKFLOWS``: a list of ``@workflow.defn`` classes; one that says ``versioning_behavior=``
+  itself runs with ``--versioning deployment`` alone, the others with each;
 * ``ACTIVITIES``: a list of ``@activity.defn`` functions (async, or plain: those run in threads);
 * ``FINGERPRINT`` (optional): a text that changes with the code, such as a commit id.
 
@@ -27,6 +28,7 @@ from stack.exit import Misuse
 
 __all__ = ["App", "demo_module", "load"]
 
+_DEFINITION = "__temporal_workflow_definition"  # where the SDK's decorator leaves it
 _BUILDS = Path(__file__).parent / "builds"
 
 
@@ -38,6 +40,18 @@ class App:
     workflows: list[type]
     activities: list[Callable[..., Any]]
     fingerprint: str
+
+    @property
+    def behaviors(self) -> dict[str, str]:
+        """The workflows that say themselves how their runs behave: ``pinned``, ``auto-upgrade``."""
+        definitions = [getattr(w, _DEFINITION) for w in self.workflows]
+        return {
+            definition.name or "dynamic": definition.versioning_behavior.name.lower().replace(
+                "_", "-"
+            )
+            for definition in definitions
+            if definition.versioning_behavior  # UNSPECIFIED is 0
+        }
 
 
 def demo_module(build_id: str) -> str:
@@ -68,7 +82,7 @@ def load(module_name: str) -> App:
     if not workflows and not activities:
         raise Misuse(f"{module_name} offers nothing: it needs a list WORKFLOWS or ACTIVITIES")
     for thing, mark, kind in (
-        *((w, "__temporal_workflow_definition", "@workflow.defn class") for w in workflows),
+        *((w, _DEFINITION, "@workflow.defn class") for w in workflows),
         *((a, "__temporal_activity_definition", "@activity.defn function") for a in activities),
     ):
         if not hasattr(thing, mark):

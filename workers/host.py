@@ -1,4 +1,7 @@
-"""The life of a worker process: connect, poll, declare, take its place, drain, exit."""
+"""The life of a worker process: connect, poll, declare, take its place, drain, exit.
+
+With version sets it takes its place before it polls, and without a version it has none.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +24,23 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from rollout.declare import Declaration, admit, declare
 from rollout.standalone import take_place
+from rollout.version_sets import register
 from stack.connect import connect_patiently, is_transient
-from stack.exit import Failure
+from stack.exit import Failure, Misuse
 from workers.app import App
 from workers.telemetry import make_runtime
 
-__all__ = ["Options", "serve"]
+__all__ = ["Options", "refuse_own_behaviors", "serve"]
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 _MAX_ACTIVITIES = 100
+_BEHAVIORS = {
+    "pinned": VersioningBehavior.PINNED,
+    "auto-upgrade": VersioningBehavior.AUTO_UPGRADE,
+}
 
 
 @dataclass(frozen=True)
@@ -48,13 +56,30 @@ class Options:
     allow_changed_code: bool
     drain: timedelta
     """How long running activities may take to finish once the worker is told to stop."""
+    versioning: str = "deployment"
+    """``deployment``, ``version-sets`` or ``none``."""
+    behavior: str = "pinned"
+    """Of workflows that say nothing themselves: ``pinned`` or ``auto-upgrade``."""
+
+
+def refuse_own_behaviors(app: App, options: Options) -> None:
+    """A workflow with a behavior of its own hangs on a worker without a deployment's version.
+
+    The server rejects each of its completions there, and says so to nobody.
+    """
+    if app.behaviors and options.versioning != "deployment":
+        names = ", ".join(sorted(app.behaviors))
+        raise Misuse(
+            f"{app.module}: {names} cannot run with --versioning {options.versioning}: take "
+            "versioning_behavior= out of @workflow.defn, or use --versioning deployment"
+        )
 
 
 async def serve(app: App, options: Options) -> int:
     """Run a worker until SIGTERM or SIGINT, then drain it. Returns the exit code."""
     os.environ["BUILD_ID"] = options.build_id  # for activities: they have no workflow to ask
     stop = _stop_on_signals()
-    build = Declaration(options.deployment, options.build_id, options.strategy, app.fingerprint)
+    build = _declaration(app, options)
     identity = f"{options.deployment}:{options.build_id}@{socket.gethostname()}:{os.getpid()}"
     runtime = make_runtime(
         options.metrics_port, deployment=options.deployment, build_id=options.build_id
@@ -63,11 +88,13 @@ async def serve(app: App, options: Options) -> int:
     client = await _unless(stop, connect_patiently(runtime=runtime, identity=identity))
     if client is None:
         return 0
-    await admit(client, build, allow_changed_code=options.allow_changed_code)
+    ready = await _unless(stop, _before_polling(client, build, options))
+    if not ready:
+        return 0
     worker = _make_worker(client, app, options)
 
     polling = asyncio.create_task(worker.run())
-    settling = asyncio.create_task(_settle_in(client, build, identity, managed=options.managed))
+    settling = asyncio.create_task(_settle_in(client, build, identity, options))
     stopping = asyncio.create_task(stop.wait())
     log.info("polling", task_queue=options.task_queue, module=app.module, code=app.fingerprint)
     await asyncio.wait({polling, settling, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -82,6 +109,32 @@ async def serve(app: App, options: Options) -> int:
         await settling
     log.info("stopped")
     return 0
+
+
+def _declaration(app: App, options: Options) -> Declaration:
+    others = {n: b for n, b in sorted(app.behaviors.items()) if b != options.behavior}
+    return Declaration(
+        options.deployment,
+        options.build_id,
+        options.strategy,
+        app.fingerprint,
+        behavior=options.behavior,
+        exceptions=", ".join(f"{name} {behavior}" for name, behavior in others.items()),
+    )
+
+
+async def _before_polling(client: Client, build: Declaration, options: Options) -> bool:
+    """What must be done before the first poll; returns True."""
+    if options.versioning == "deployment":
+        await admit(client, build, allow_changed_code=options.allow_changed_code)
+    elif options.versioning == "version-sets":
+        place = await register(client, options.task_queue, build.build_id, build.strategy)
+        if place == "superseded":
+            log.warning(
+                "this build gets no tasks: a newer one of its version set has taken them over; "
+                "its worker can be stopped once that one polls"
+            )
+    return True
 
 
 def _failed(task: asyncio.Task[None]) -> bool:
@@ -109,6 +162,13 @@ async def _unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
 
 
 def _make_worker(client: Client, app: App, options: Options) -> Worker:
+    deployment_config = None
+    if options.versioning == "deployment":
+        deployment_config = WorkerDeploymentConfig(
+            version=WorkerDeploymentVersion(options.deployment, options.build_id),
+            use_worker_versioning=True,
+            default_versioning_behavior=_BEHAVIORS[options.behavior],
+        )
     try:
         return Worker(
             client,
@@ -118,19 +178,19 @@ def _make_worker(client: Client, app: App, options: Options) -> Worker:
             activity_executor=ThreadPoolExecutor(_MAX_ACTIVITIES),
             max_concurrent_activities=_MAX_ACTIVITIES,
             graceful_shutdown_timeout=options.drain,
-            deployment_config=WorkerDeploymentConfig(
-                version=WorkerDeploymentVersion(options.deployment, options.build_id),
-                use_worker_versioning=True,
-                # A run ends on the build it began on, unless its set has a newer one.
-                default_versioning_behavior=VersioningBehavior.PINNED,
-            ),
+            # The SDK wants the build id in one of the two places, not in both.
+            build_id=None if deployment_config else options.build_id,
+            use_worker_versioning=options.versioning == "version-sets",
+            deployment_config=deployment_config,
         )
     except ValueError as error:
         raise Failure(f"{app.module} cannot be served: {error}") from error
 
 
-async def _settle_in(client: Client, build: Declaration, identity: str, *, managed: bool) -> None:
+async def _settle_in(client: Client, build: Declaration, identity: str, options: Options) -> None:
     """Declare the build once the server knows it, and, unless managed, take its place."""
+    if options.versioning != "deployment":
+        return
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(is_transient)
         | tenacity.retry_if_result(lambda ok: not ok),
@@ -140,6 +200,6 @@ async def _settle_in(client: Client, build: Declaration, identity: str, *, manag
         await retrying(declare, client, build, identity)
     except RPCError as error:
         raise Failure(f"{build.build_id} cannot be declared: {error.message}") from error
-    log.info("declared", strategy=build.strategy)
-    if not managed:
+    log.info("declared", strategy=build.strategy, behavior=build.behavior)
+    if not options.managed:
         await take_place(client, build.deployment, build.build_id, identity)

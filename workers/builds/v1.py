@@ -11,8 +11,9 @@ from workers.builds.steps import (
     perform,
     take_step,
 )
+from workers.builds.subscription import Subscription
 
-__all__ = ["ACTIVITIES", "WORKFLOWS", "Greeting", "Order"]
+__all__ = ["ACTIVITIES", "WORKFLOWS", "Greeting", "Order", "Subscription"]
 
 STEPS = ("reserve", "charge", "ship")
 
@@ -41,5 +42,5 @@ class Order:
         return result
 
 
-WORKFLOWS = [Greeting, Order]
+WORKFLOWS = [Greeting, Order, Subscription]
 ACTIVITIES = [perform]

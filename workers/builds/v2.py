@@ -9,9 +9,10 @@ from __future__ import annotations
 from temporalio import workflow
 
 from workers.builds.steps import OrderInput, OrderResult, perform, take_step
+from workers.builds.subscription import Subscription
 from workers.builds.v1 import Greeting
 
-__all__ = ["ACTIVITIES", "WORKFLOWS", "Greeting", "Order"]
+__all__ = ["ACTIVITIES", "WORKFLOWS", "Greeting", "Order", "Subscription"]
 
 STEPS = ("reserve", "inspect", "charge", "ship")
 
@@ -30,5 +31,5 @@ class Order:
         return result
 
 
-WORKFLOWS = [Greeting, Order]
+WORKFLOWS = [Greeting, Order, Subscription]
 ACTIVITIES = [perform]

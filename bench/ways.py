@@ -1,0 +1,162 @@
+"""The ways of upgrading that are compared, and what is measured of each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import structlog
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
+from temporalio.client import Client
+
+from bench.arena import Arena, LoadUnderWay
+from rollout.observe import Observer
+from rollout.verdict import safe_to_stop
+from stack.exit import Failure
+from workers.builds import v1, v2
+
+__all__ = ["RATIOS", "WAYS", "longest_gap", "ratios"]
+
+log = structlog.get_logger("bench.ways")
+
+RATIOS = ("p50", "p99", "max", "longest_gap_seconds")
+"""What is compared as a ratio; the counts speak for themselves."""
+
+_ORDERS = (v1.STEPS, (*v1.STEPS, "receipt"), v2.STEPS)
+"""The steps of an order, as each build (v1, v1.1, v2) takes them."""
+
+_DEPLOYMENT = "greetings"
+_DRAINING = 30.0
+"""Seconds beyond the longest order in which v1 must have become safe to stop."""
+
+
+def side_by_side(arena: Arena) -> dict[str, Any]:
+    """v2 takes over beside v1, which is stopped once that is safe."""
+    with arena.worker("v1", "compatible") as old, arena.load() as load:
+        load.wait_for_upgrade()
+        began = time.monotonic()
+        with arena.worker("v2", "incompatible"):
+            asyncio.run(_until_safe_to_stop(arena, "v1"))
+            old.stop()
+            return _measured(arena, load, time.monotonic() - began)
+
+
+def restart(arena: Arena) -> dict[str, Any]:
+    """One worker is stopped, drained, and started again with v2's incompatible code."""
+    return _restart(arena, "v2")
+
+
+def patched(arena: Arena) -> dict[str, Any]:
+    """The same restart with v1.1's code, whose change is behind a patch."""
+    return _restart(arena, "v1.1")
+
+
+def _restart(arena: Arena, build_id: str) -> dict[str, Any]:
+    with arena.plain_worker("v1") as old, arena.load() as load:
+        load.wait_for_upgrade()
+        began = time.monotonic()
+        old.stop()
+        with arena.plain_worker(build_id):
+            return _measured(arena, load, time.monotonic() - began)
+
+
+WAYS: Mapping[str, Callable[[Arena], dict[str, Any]]] = {
+    "side-by-side": side_by_side,
+    "restart": restart,
+    "patched": patched,
+}
+
+
+def ratios(own: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, float | None]:
+    """Our figures divided by the peer's; None where one of them is not known."""
+
+    def ratio(ours: float | None, theirs: float | None) -> float | None:
+        return round(ours / theirs, 3) if ours is not None and theirs else None
+
+    flat = [{**way, **way["greeting_latency_seconds"]} for way in (own, peer)]
+    return {name: ratio(flat[0][name], flat[1][name]) for name in RATIOS}
+
+
+async def _until_safe_to_stop(arena: Arena, build_id: str) -> None:
+    limit = arena.settings.order_seconds[1] + _DRAINING
+    deadline = time.monotonic() + limit
+    observer = Observer(await Client.connect(arena.address), _DEPLOYMENT)
+    while True:
+        verdict = safe_to_stop(await observer.observe(), build_id, target=None)
+        if verdict.safe_to_stop:
+            log.info("safe to stop", build_id=build_id)
+            return
+        if time.monotonic() > deadline:
+            against = "; ".join(point.detail for point in verdict.evidence if not point.ok)
+            raise Failure(f"{build_id} was not safe to stop within {limit:.0f} s: {against}")
+        await asyncio.sleep(0.5)
+
+
+def _measured(arena: Arena, load: LoadUnderWay, upgrade_seconds: float) -> dict[str, Any]:
+    """One way's figures, once the load has ended."""
+    log.info("upgrade ends", seconds=round(upgrade_seconds, 1))
+    summary = load.summary()
+    if len(summary["by_build"]) < 2:
+        raise Failure("the load ended before the new build took over; give a longer --duration")
+    latency = summary["latency_seconds"]
+    return {
+        **{name: summary[name] for name in ("started", "completed", "failed")},
+        "stuck": summary["open"],
+        "crossed": summary["crossed"],
+        **asyncio.run(_ask_the_server(arena.address, load.began_at)),
+        "by_build": summary["by_build"],
+        "greeting_latency_seconds": {name: latency[name] for name in ("p50", "p99", "max")},
+        "upgrade_seconds": round(upgrade_seconds, 1),
+    }
+
+
+async def _ask_the_server(address: str, began_at: datetime) -> dict[str, Any]:
+    """What the client cannot know: see each of the keys."""
+    client = await Client.connect(address)
+    since = f"StartTime >= '{began_at.isoformat()}'"
+    greetings = f"{since} AND WorkflowType = 'Greeting'"
+    closed = [run.close_time async for run in client.list_workflows(greetings)]
+    done = f"{since} AND WorkflowType = 'Order' AND ExecutionStatus = 'Completed'"
+    mixed = 0
+    async for run in client.list_workflows(done):
+        mixed += await _steps_taken(client, run.id) not in _ORDERS
+    stuck_after: Counter[str] = Counter()
+    async for run in client.list_workflows(f"{since} AND ExecutionStatus = 'Running'"):
+        stuck_after[await _last_event(client, run.id)] += 1
+    return {
+        "mixed": mixed,
+        "stuck_after": dict(stuck_after),
+        "longest_gap_seconds": longest_gap([time for time in closed if time]),
+    }
+
+
+async def _steps_taken(client: Client, workflow_id: str) -> tuple[str, ...]:
+    """The steps that were really performed for an order, whatever its result says."""
+    steps = []
+    async for event in client.get_workflow_handle(workflow_id).fetch_history_events():
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            payloads = event.activity_task_scheduled_event_attributes.input.payloads
+            steps.append(str(json.loads(payloads[0].data)))
+    return tuple(steps)
+
+
+async def _last_event(client: Client, workflow_id: str) -> str:
+    """The last event in a run's history, and the cause where it is a failed workflow task."""
+    events = [e async for e in client.get_workflow_handle(workflow_id).fetch_history_events()]
+    name = EventType.Name(events[-1].event_type).removeprefix("EVENT_TYPE_").lower()
+    if name == "workflow_task_failed":
+        cause = events[-1].workflow_task_failed_event_attributes.cause
+        name = WorkflowTaskFailedCause.Name(cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_")
+    return name.lower()
+
+
+def longest_gap(times: Sequence[datetime]) -> float | None:
+    """The most seconds between one time and the next; None below two."""
+    gaps = [(after - before).total_seconds() for before, after in pairwise(sorted(times))]
+    return round(max(gaps), 3) if gaps else None

@@ -1,0 +1,314 @@
+"""The commands that change something: intent in rollout.toml, or a version that needs a person."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from rich.console import Console
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from rollout.act import Actor
+from rollout.config import UNVERSIONED, RolloutConfig, edit, load, valid_build_id
+from rollout.controller import own_identity
+from rollout.fleet import Fleet, NotYet, delete_version
+from rollout.look import look
+from rollout.model import Observation
+from rollout.observe import Observer, note
+from rollout.unversioned import without_unversioned_worker
+from rollout.verdict import safe_to_stop
+from rollout.verification import as_json, render, summary
+from rollout.verify import try_move, verify_build
+from stack.connect import connect
+from stack.exit import Failure
+from stack.supervisor_rpc import Supervisor
+
+__all__ = [
+    "add",
+    "adopt",
+    "pause",
+    "release",
+    "resume",
+    "retire",
+    "retry",
+    "rollback",
+    "to",
+    "verify",
+]
+
+T = TypeVar("T")
+
+_FOLLOWED = 30.0
+"""Seconds in which a running controller follows a rollback."""
+
+
+# --- intent ---
+
+
+async def to(arguments: argparse.Namespace) -> int:
+    """Make a build the target."""
+    config = load(arguments.config)
+    if arguments.build_id == UNVERSIONED:
+        _, seen = await _see(config)
+        if missing := await without_unversioned_worker(await connect(), seen):
+            raise Failure(
+                f"no worker without a version polls {', '.join(missing)}, and new runs would "
+                "wait: start one with `python -m workers --versioning none`"
+            )
+    else:
+        valid_build_id(arguments.build_id)
+    edit(arguments.config, "deployment", target=arguments.build_id)
+    print(f"target is {arguments.build_id}; `rollout watch` shows how traffic moves to it")
+    return 0
+
+
+async def pause(arguments: argparse.Namespace) -> int:
+    """Leave traffic as it is."""
+    edit(arguments.config, "deployment", paused=True)
+    print("paused: traffic stays as it is; `rollout resume` goes on")
+    return 0
+
+
+async def resume(arguments: argparse.Namespace) -> int:
+    """Go on."""
+    edit(arguments.config, "deployment", paused=False)
+    print("resumed")
+    return 0
+
+
+# --- back ---
+
+
+async def rollback(arguments: argparse.Namespace) -> int:
+    """Send all new runs back to a version that has worked, and block the one that has not."""
+    config = load(arguments.config)
+    client, seen = await _see(config)
+    bad, good = _bad_and_good(seen, arguments.to)
+    # The block first: whatever happens to this command, the bad build gets no more traffic.
+    actor = Actor(client, seen.deployment, _writer(seen))
+    reason = f"rolled back to {good} by command"
+    fingerprint = seen.version(bad).fingerprint
+    await _written(actor.annotate(bad, {"blocked": note(fingerprint, reason)}))
+    edit(arguments.config, "deployment", target=good, paused=False)
+    print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
+    observer = Observer(client, seen.deployment)
+
+    def is_back(now: Observation) -> bool:
+        return now.current == good and now.ramping is None
+
+    if not await _until(observer, is_back, _FOLLOWED):
+        raise Failure(
+            f"new runs do not go to {good} yet; does the controller run "
+            "(`supervisorctl status rollout`), and what does `rollout status` say?"
+        )
+    print(f"all new runs go to {good}")
+    stranded = (await observer.observe()).version(bad).open_runs
+    if arguments.move_back:
+        await _move_back(client, actor, seen.deployment, bad, good)
+    elif stranded:
+        print(f"{stranded} runs that began on {bad} stay there; --move-back moves those that can")
+    return 0
+
+
+def _bad_and_good(seen: Observation, wanted: str | None) -> tuple[str, str]:
+    """The build to leave, and the one to go back to."""
+    if seen.current is None:
+        raise Failure("nothing is current yet, so there is nothing to go back from")
+    if seen.ramping and wanted in (None, seen.current):
+        return seen.ramping.build_id, seen.current
+    bad = seen.ramping.build_id if seen.ramping else seen.current
+    former = [
+        version
+        for version in seen.versions
+        if version.last_current_at is not None
+        and version.build_id not in (bad, seen.current)
+        and not version.blocked
+    ]
+    former.sort(key=lambda version: str(version.last_current_at))
+    if wanted is None:
+        if not former:
+            raise Failure("no other version has ever been current: name one with --to")
+        return bad, former[-1].build_id
+    if seen.version(wanted).status == "unregistered":
+        raise Failure(f"the server knows no version {wanted}")
+    if wanted == seen.current:
+        raise Failure(f"{wanted} is current already, and nothing is ramping")
+    if seen.version(wanted).last_current_at is None:
+        raise Failure(f"{wanted} has never been current: go there with `rollout to {wanted}`")
+    return bad, wanted
+
+
+async def _move_back(client: Client, actor: Actor, deployment: str, bad: str, good: str) -> None:
+    """Move the runs of the bad build that the good one's code can go on with."""
+    found = await try_move(client, deployment, bad, good)
+    print(summary(found))
+    moved = await _written(actor.move_these(found.movable, good))
+    left = len(found.runs) - len(found.movable) + len(found.left_out)
+    print(f"{moved} runs move to {good} at their next task; {left} stay on {bad}")
+
+
+async def retry(arguments: argparse.Namespace) -> int:
+    """Give a build another chance: its block, its failed replay and its gate are forgotten."""
+    client, seen = await _see(load(arguments.config))
+    version = seen.version(arguments.build_id)
+    if version.status == "unregistered":
+        raise Failure(f"the server knows no version {arguments.build_id}")
+    actor = Actor(client, seen.deployment, _writer(seen))
+    again = {"gate_round": str(version.gate_round + 1)}
+    await _written(actor.annotate(version.build_id, again, remove=("blocked", "verified")))
+    print(f"{version.build_id} may be tried again")
+    return 0
+
+
+async def verify(arguments: argparse.Namespace) -> int:
+    """Replay runs of the current build on another one's code, and say which would break."""
+    config = load(arguments.config)
+    client, seen = await _see(config)
+    source = arguments.source or seen.current
+    if source is None:
+        raise Failure("nothing is current, so there are no runs to replay; name a build: --from")
+    sample = arguments.sample or config.verify.sample
+    console = Console(stderr=True)
+    with console.status(f"replaying up to {sample} runs of {source} on {arguments.build_id}"):
+        found = await verify_build(client, seen.deployment, source, arguments.build_id, sample)
+    if arguments.json:
+        print(json.dumps(as_json(found)))
+    else:
+        Console(highlight=False).print(render(found))
+    return 0 if found.passed else 1
+
+
+# --- versions ---
+
+
+async def add(arguments: argparse.Namespace) -> int:
+    """Write a build's program file, start its worker, and wait until it polls."""
+    config = load(arguments.config)
+    name = config.deployment.name
+    client = await connect()
+    observer = Observer(client, name)
+
+    async def registered() -> bool:
+        try:
+            return bool((await observer.observe()).version(arguments.build_id).workers)
+        except RPCError:
+            return False
+
+    with Console(stderr=True).status(f"starting a worker of {arguments.build_id}"):
+        added = await Fleet(Supervisor(), deployment=name).add(
+            valid_build_id(arguments.build_id),
+            arguments.strategy,
+            app=arguments.app,
+            task_queue=config.deployment.task_queue,
+            metrics_port=arguments.metrics_port,
+            registered=registered,
+        )
+    print(f"{added.name} polls, metrics on port {added.metrics_port}, log {added.log_file}")
+    print(f"`rollout to {arguments.build_id}` sends new runs there")
+    return 0
+
+
+async def retire(arguments: argparse.Namespace) -> int:
+    """Stop a version's workers, remove its program, and delete the server's record."""
+    config = load(arguments.config)
+    client, seen = await _see(config)
+    build_id = arguments.build_id
+    version = seen.version(build_id)
+    if version.status == "unregistered" and version.process is None:
+        raise Failure(f"neither the server nor supervisord knows {build_id}")
+    verdict = safe_to_stop(seen, build_id, config.deployment.target)
+    against = [point.detail for point in verdict.evidence if not point.ok]
+    if not verdict.safe_to_stop and version.status != "unregistered":
+        if build_id in (seen.current, seen.ramping and seen.ramping.build_id):
+            raise Failure(f"{build_id} gets new runs: route them away first with `rollout to`")
+        if not arguments.force:
+            raise Failure(f"{build_id} is not safe to stop: {'; '.join(against)}")
+        _confirm(build_id, version.open_runs, against, sure=arguments.yes)
+    names = await Fleet(Supervisor(), deployment=seen.deployment).remove(build_id)
+    print(f"stopped and removed {', '.join(names) or 'no program: there was none here'}")
+    if version.status == "unregistered":
+        return 0
+    try:
+        await delete_version(client, seen.deployment, build_id, _writer(seen))
+    except NotYet as later:
+        print(f"{later}; the controller does it if [sunset] says so, or retire it again then")
+        return 0
+    print(f"the server has forgotten {build_id}")
+    return 0
+
+
+def _confirm(build_id: str, open_runs: int | None, against: list[str], *, sure: bool) -> None:
+    """Say what would be stranded, and ask. Raises `Failure` where the answer is not yes."""
+    runs = "an unknown number of" if open_runs is None else str(open_runs)
+    print(f"{build_id} is not safe to stop: {'; '.join(against)}", file=sys.stderr)
+    print(f"{runs} open runs would wait for a worker that does not come back", file=sys.stderr)
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise Failure("there is nobody to ask: add --yes to do it all the same")
+    if input(f"retire {build_id} all the same? Type its build id: ").strip() != build_id:
+        raise Failure("nothing was done")
+
+
+# --- owners ---
+
+
+async def adopt(arguments: argparse.Namespace) -> int:
+    """Make this checkout's controller the deployment's manager."""
+    client, seen = await _see(load(arguments.config))
+    await _written(Actor(client, seen.deployment, _writer(seen)).set_manager(own_identity()))
+    print(f"{own_identity()} manages {seen.deployment} now (before: {seen.manager or 'nobody'})")
+    return 0
+
+
+async def release(arguments: argparse.Namespace) -> int:
+    """Let anybody change the routing."""
+    client, seen = await _see(load(arguments.config))
+    await _written(Actor(client, seen.deployment, _writer(seen)).set_manager(""))
+    print(f"nobody manages {seen.deployment} now (before: {seen.manager or 'nobody'})")
+    print("a running controller claims it again when it next has to act: stop or pause it")
+    return 0
+
+
+# --- what they share ---
+
+
+async def _see(config: RolloutConfig) -> tuple[Client, Observation]:
+    client = await connect(identity=own_identity())
+    try:
+        seen = await look(client, config, Supervisor())
+    except RPCError as error:
+        raise Failure(f"the deployment cannot be read: {error.message}") from error
+    if not seen.exists:
+        raise Failure(f"the server knows no deployment {seen.deployment}: has a worker polled?")
+    return client, seen
+
+
+def _writer(seen: Observation) -> str:
+    """The identity to write under: the manager's, if there is one, for a person is above it."""
+    return seen.manager or own_identity()
+
+
+async def _written(change: Awaitable[T]) -> T:
+    try:
+        return await change
+    except RPCError as error:
+        raise Failure(f"the server refused: {error.message}") from error
+
+
+async def _until(observer: Observer, true: Callable[[Observation], bool], seconds: float) -> bool:
+    """Whether ``true`` of what is observed within ``seconds``."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            if true(await observer.observe()):
+                return True
+        except RPCError:
+            pass
+        await asyncio.sleep(0.5)
+    return False

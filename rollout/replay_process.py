@@ -1,0 +1,190 @@
+"""A worker's own command, run to replay histories instead of to poll.
+
+The code of a build may live in a folder and an environment of its own, and rollout
+imports no worker, so that each replay is a process: ``python -m workers ... --replay``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from rollout.programs import worker_programs
+from stack import launch, supervisor_conf
+from stack.exit import Failure
+from stack.settings import ROOT, SUPERVISORD_CONF
+from stack.supervisor_rpc import NotRunning, Program, Supervisor, socket_path
+
+__all__ = ["ReplayCommand", "replay_command", "run_replay"]
+
+_LONGEST_LINE = 1 << 20
+
+
+@dataclass(frozen=True)
+class ReplayCommand:
+    """How to start the replay of one build."""
+
+    build_id: str
+    words: tuple[str, ...]
+    cwd: Path
+    environ: Mapping[str, str]
+    timeout: float = 120.0
+    """Seconds that the replay of all the runs may take."""
+
+
+async def replay_command(
+    deployment: str,
+    build_id: str,
+    supervisor: Supervisor | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> ReplayCommand:
+    """The replay by the build's program in supervisord, or where that is away in its files.
+
+    Raises `Failure` where no program here runs the build.
+    """
+    filed = {
+        program.name: program
+        for program in (await asyncio.to_thread(supervisor_conf.read, SUPERVISORD_CONF)).programs
+    }
+    try:
+        programs = await (supervisor or Supervisor(socket_path(environ))).config()
+    except NotRunning:
+        programs = [_as_loaded(program) for program in filed.values()]
+    workers = worker_programs(programs, environ)
+    names = {w.name for w in workers if (w.deployment, w.build_id) == (deployment, build_id)}
+    program = next((program for program in programs if program.namespec in names), None)
+    if program is None:
+        raise Failure(
+            f"no program here runs {build_id} of {deployment}, so that its code cannot be tried; "
+            "run this on a machine that has it, or add it with `python -m rollout add`"
+        )
+    # supervisord tells a program's environment to nobody.
+    own = filed[program.name].environment if program.name in filed else {}
+    return _command(build_id, program, {**environ, **own})
+
+
+def _as_loaded(program: supervisor_conf.Program) -> Program:
+    return Program(
+        name=program.name,
+        group=program.name,
+        command=shlex.join(program.command),
+        loaded=True,
+        autostart=program.autostart,
+        log_file=None,
+        directory=Path(program.directory) if program.directory else None,
+    )
+
+
+def _command(build_id: str, program: Program, environ: dict[str, str]) -> ReplayCommand:
+    words = shlex.split(program.command)
+    python = words[0] if Path(words[0]).is_absolute() and words[1] == "-m" else sys.executable
+    if words[1:3] == ["-m", "stack.launch"]:
+        given = launch.options(words[3:])
+        for name, _, value in (assignment.partition("=") for assignment in given.env):
+            environ[name] = launch.expand(value, environ)
+    flags = words[list(pairwise(words)).index(("-m", "workers")) + 2 :]
+    return ReplayCommand(
+        build_id=build_id,
+        words=(
+            *(python, "-m", "workers"),
+            *(launch.expand(flag, environ) for flag in flags),
+            "--replay",
+        ),
+        cwd=program.directory or ROOT,
+        environ=environ,
+    )
+
+
+async def run_replay(
+    command: ReplayCommand, histories: AsyncIterator[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What the replay says of each of ``histories``, in their order.
+
+    ``histories`` are the lines of its input (`workers.replay`); they are asked for one at
+    a time. Raises `Failure` where the replay cannot be started, fails, or takes more
+    than its timeout.
+    """
+    build_id = command.build_id
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command.words,
+            cwd=command.cwd,
+            # Its log matters only where it fails, and then to a person.
+            env={**command.environ, "LOG_FORMAT": "console", "LOG_LEVEL": "error"},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_LONGEST_LINE,
+        )
+    except OSError as error:
+        raise Failure(f"the code of {build_id} cannot be tried: {error}") from error
+    try:
+        return await asyncio.wait_for(_talk(process, build_id, histories), command.timeout)
+    except (TimeoutError, asyncio.TimeoutError) as error:
+        raise Failure(
+            f"the replay on {build_id} took longer than {command.timeout:g} s; try a smaller sample"
+        ) from error
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def _talk(
+    process: asyncio.subprocess.Process, build_id: str, histories: AsyncIterator[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+    if stdin is None or stdout is None or stderr is None:
+        raise RuntimeError("the replay was started without pipes")
+    said = asyncio.create_task(_last_line(stderr))
+    reading = asyncio.create_task(_outcomes(stdout))
+    try:
+        await _feed(stdin, histories)
+        outcomes = await reading
+        last = await said
+        code = await process.wait()
+    finally:
+        said.cancel()
+        reading.cancel()
+    if code != 0:
+        reason = last.removeprefix("workers: ") or f"exit code {code}"
+        raise Failure(f"the code of {build_id} cannot be tried: {reason}")
+    return outcomes
+
+
+async def _feed(stdin: asyncio.StreamWriter, histories: AsyncIterator[Mapping[str, Any]]) -> None:
+    try:
+        async for history in histories:
+            # Making megabytes of JSON would hold up the controller's loop.
+            line = await asyncio.to_thread(json.dumps, history)
+            stdin.write(line.encode() + b"\n")
+            await stdin.drain()
+        stdin.close()
+        await stdin.wait_closed()
+    except ConnectionError:  # it has ended; its exit code and last line say why
+        return
+
+
+async def _outcomes(stdout: asyncio.StreamReader) -> list[dict[str, Any]]:
+    return [json.loads(line) async for line in stdout]
+
+
+async def _last_line(stderr: asyncio.StreamReader) -> str:
+    """The last line that is not blank; all are read, so that the process never waits for us."""
+    last: deque[bytes] = deque(maxlen=1)
+    rest = b""
+    while chunk := await stderr.read(1 << 16):
+        *lines, rest = (rest + chunk).split(b"\n")
+        last.extend(line for line in (*lines, rest) if line.strip())
+        rest = rest[-_LONGEST_LINE:]
+    return last[0].decode(errors="replace").strip()[:300] if last else ""
