@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from typing import Any
@@ -32,11 +33,15 @@ each on a Temporal server of its own that is gone afterwards.
                 v2's code, to which the history of v1's orders means something else
   patched       the same restart with v1.1's code, whose change is behind a patch
 
-The upgrade begins after a third of --duration. Stuck: runs that never came to an
-end. Crossed: more than one build ran them. Mixed: orders that completed, but were
-put through steps that no build has, such as being charged twice. The gap is the
-longest time without a completed greeting. A ratio below 1 speaks for this project;
-those of p50 and p99 need a machine that does nothing else.
+The upgrade begins after a third of --duration. Of the runs,
+  unfinished  had not come to an end when --drain was over
+  stuck       are those of them whose workflow task fails again and again
+  crossed     were run by more than one build
+  mixed       are orders that completed, but were put through steps that no build
+              has, such as being charged twice
+The gap is the longest time without a completed greeting. A ratio below 1 speaks
+for this project. The ways run one after another: compare latencies only where
+the load average (of the minute before) shows that nothing else was running.
 """
 
 _EXAMPLES = """\
@@ -65,8 +70,9 @@ def main() -> int:
     found = {}
     for way in options.ways:
         log.info("way begins", way=way)
+        load_average = round(os.getloadavg()[0], 2)
         with arena(settings) as place:
-            found[way] = WAYS[way](place)
+            found[way] = {**WAYS[way](place), "load_average": load_average}
     against = {peer: ratios(found[_OWN], found[peer]) for peer in found if peer != _OWN}
     if options.json:
         result = {"settings": _as_json(settings), "ways": found, "ratios": against}
@@ -95,7 +101,7 @@ def _print(
     table.add_column("")
     for name in (*found, *(f"/ {peer}" for peer in against)):
         table.add_column(name, justify="right")
-    for count in ("started", "completed", "failed", "stuck", "crossed", "mixed"):
+    for count in ("started", "completed", "failed", "unfinished", "stuck", "crossed", "mixed"):
         table.add_row(f"runs {count}", *(str(way[count]) for way in found.values()))
     flat = [{**way, **way["greeting_latency_seconds"]} for way in found.values()]
     for key in RATIOS:
@@ -103,6 +109,7 @@ def _print(
         values = [_seconds(way[key]) for way in flat]
         table.add_row(label, *values, *(_ratio(ratio[key]) for ratio in against.values()))
     table.add_row("upgrade took", *(f"{way['upgrade_seconds']} s" for way in found.values()))
+    table.add_row("load average", *(f"{way['load_average']:.1f}" for way in found.values()))
     console = Console(highlight=False)
     low, high = settings.order_seconds
     console.print(
@@ -112,9 +119,6 @@ def _print(
     console.print(table)
     if settings.scheduled_gap is not None:
         console.print(f"\nthe load itself leaves gaps of up to {settings.scheduled_gap:.1f} s")
-    for name, way in found.items():
-        for event, count in way["stuck_after"].items():
-            console.print(f"{name}: {count} stuck after {event}")
 
 
 def _seconds(value: float | None) -> str:

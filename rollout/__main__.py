@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,7 +13,9 @@ from rollout import changes, controller, reports
 from rollout.config import load
 from stack import exit as exits
 from stack import logs, settings
+from stack.command_line import Parser
 from stack.connect import connect_patiently
+from stack.signals import stop_on_signals, unless_stopped
 
 log = structlog.get_logger("rollout")
 
@@ -39,11 +39,10 @@ exit codes: 0 done, 1 failed or refused, 2 wrong call or rollout.toml, 3 `plan` 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m rollout",
         description="Move new workflow runs from one build of the workers to the next.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--config", type=Path, default=settings.ROLLOUT_FILE, help="default: rollout.toml"
@@ -56,7 +55,6 @@ def _parser() -> argparse.ArgumentParser:
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
             epilog=f"example: python -m rollout {example or name}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.set_defaults(run=run)
         return made
@@ -85,9 +83,9 @@ def _add_reports(command: AddCommand) -> None:
     for name, run, text in (
         ("plan", reports.plan, "say what would be done now, and why; exit 3: changes pending"),
         ("history", reports.history, "say what has happened to the versions, and when"),
+        ("check", reports.check, "check rollout.toml"),
     ):
         command(name, run, text).add_argument("--json", action="store_true", help="for scripts")
-    command("check", reports.check, "check rollout.toml")
 
 
 def _add_changes(command: AddCommand) -> None:
@@ -147,13 +145,9 @@ async def _run(arguments: argparse.Namespace) -> int:
             )
         except OSError as error:
             raise exits.Failure(f"port {arguments.metrics_port} for metrics is taken") from error
-    working = asyncio.create_task(_control(arguments.config, metrics))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
-    try:
-        await working
-    except asyncio.CancelledError:
-        log.info("stopped")
+    stop = stop_on_signals()
+    await unless_stopped(stop, _control(arguments.config, metrics))
+    log.info("stopped")
     return 0
 
 

@@ -64,7 +64,24 @@ async def to(arguments: argparse.Namespace) -> int:
         valid_build_id(arguments.build_id)
     edit(arguments.config, "deployment", target=arguments.build_id)
     print(f"target is {arguments.build_id}; `rollout watch` shows how traffic moves to it")
+    if arguments.build_id != UNVERSIONED:
+        await _warn_of_a_stranger(config, arguments.build_id)
     return 0
+
+
+async def _warn_of_a_stranger(config: RolloutConfig, build_id: str) -> None:
+    """Say so where nobody knows the build; it may still be about to come."""
+    try:
+        _, seen = await _see(config)
+    except Failure:
+        return
+    version = seen.version(build_id)
+    if version.status == "unregistered" and version.process is None:
+        print(
+            f"no worker of {build_id} has polled, and no program here runs it: "
+            f"until one does, traffic stays as it is (`rollout add {build_id}` starts one)",
+            file=sys.stderr,
+        )
 
 
 async def pause(arguments: argparse.Namespace) -> int:

@@ -184,8 +184,10 @@ def parse(text: str, name: str = "rollout.toml") -> RolloutConfig:
         document = tomlkit.parse(text).unwrap()
     except ParseError as error:
         raise Misuse(f"{name} line {error.line}: {_reason(error)}") from error
-    except TOMLKitError as error:
-        raise Misuse(f"{name}: {error}") from error
+    except TOMLKitError as error:  # a key twice, whose line it does not know
+        twice = re.search(r'Key "(.+?)"', str(error))
+        line = _last_line(text, twice.group(1)) if twice else None
+        raise Misuse(f"{name}{f' line {line}' if line else ''}: {error}") from error
     try:
         config = msgspec.convert(document, RolloutConfig, dec_hook=_decode)
     except msgspec.ValidationError as error:
@@ -199,8 +201,10 @@ def parse(text: str, name: str = "rollout.toml") -> RolloutConfig:
 def edit(path: Path, table: str, **values: str | bool) -> None:
     """Set keys of one table, keeping comments and order, in one atomic replacement.
 
-    A result that would not load is refused, and the file is left as it was.
+    Raises `Misuse`, and leaves the file as it was, where it does not load, before
+    or after.
     """
+    load(path)
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
     section: Any = document.setdefault(table, tomlkit.table())
     for key, value in values.items():
@@ -221,10 +225,15 @@ def edit(path: Path, table: str, **values: str | bool) -> None:
 
 
 def valid_deployment(name: str) -> str:
-    """``name``, or `Misuse`: Temporal allows no dot, no colon and no leading ``__`` there."""
-    if not name or "." in name or ":" in name or name.startswith("__"):
+    """``name``, or `Misuse`: Temporal allows no dot, no colon and no leading ``__`` there.
+
+    Anything but letters, digits, _ and - is refused as well: it is quoted in
+    queries and shown in labels and file names.
+    """
+    if not re.fullmatch(r"(?!__)[A-Za-z0-9_-]{1,128}", name):
         raise Misuse(
-            f"deployment name {name!r}: Temporal allows no '.', no ':' and no leading '__' in it"
+            f"deployment name {name!r}: use letters, digits, _ and -, not beginning with __ "
+            "(Temporal allows no '.' and no ':' in it)"
         )
     return name
 
@@ -301,7 +310,8 @@ def _line(text: str, path: str, message: str) -> int | None:
         return None
     lines = text.splitlines()
     table, *keys = parts
-    start = next((n for n, line in enumerate(lines) if re.match(rf"\s*\[{table}\]", line)), None)
+    header = re.compile(rf"\s*\[+{table}[\].]")
+    start = next((n for n, line in enumerate(lines) if header.match(line)), None)
     if start is None:
         return next(
             (n + 1 for n, line in enumerate(lines) if re.match(rf"\s*{table}\b", line)), None
@@ -316,3 +326,10 @@ def _line(text: str, path: str, message: str) -> int | None:
         if hits:
             return hits[min(wanted, len(hits) - 1)] + 1
     return start + 1
+
+
+def _last_line(text: str, key: str) -> int | None:
+    """The last line that sets ``key``."""
+    lines = text.splitlines()
+    found = [n for n, line in enumerate(lines, 1) if re.match(rf"\s*{re.escape(key)}\s*=", line)]
+    return found[-1] if found else None

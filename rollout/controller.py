@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import os
 import socket
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import get_args
@@ -28,7 +29,7 @@ from stack.exit import Failure, Misuse
 from stack.settings import ROOT, VAR
 from stack.supervisor_rpc import Supervisor
 
-__all__ = ["ControllerMetrics", "control", "only_one", "own_identity"]
+__all__ = ["ControllerMetrics", "control", "is_running", "only_one", "own_identity"]
 
 log = structlog.get_logger(__name__)
 
@@ -49,14 +50,35 @@ def only_one(deployment: str) -> int:
     Two controllers of one checkout share an identity, so the server cannot tell
     them apart. Raises `Failure` where another holds it. Returns the descriptor.
     """
-    path = VAR / "run" / f"rollout-{deployment}.lock"
+    path = _lock_file(deployment)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + 1  # `is_running` holds it for an instant
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise Failure(f"another controller runs for {deployment} here ({path})") from error
+            time.sleep(0.05)
+        else:
+            return descriptor
+
+
+def is_running(deployment: str) -> bool:
+    """Whether a controller of this checkout holds the lock for ``deployment``."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise Failure(f"another controller runs for {deployment} here ({path})") from error
-    return descriptor
+        with _lock_file(deployment).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _lock_file(deployment: str) -> Path:
+    return VAR / "run" / f"rollout-{deployment}.lock"
 
 
 class ControllerMetrics:

@@ -176,7 +176,7 @@ class Observer:
                 timeout=_TIMEOUT,
             )
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+            if error.status == RPCStatusCode.NOT_FOUND and "amespace" not in error.message:
                 return None, b""
             raise
         return reply.worker_deployment_info, reply.conflict_token

@@ -41,8 +41,10 @@ def render(
     if view.rows:
         body += [Text(), _table(view, width, glyphs)]
         body += _not_safe(view, width)
-    body += [_cut(Text(f"! {note}", "yellow"), width) for note in view.notes]
-    lines = len(head) + len(body) + sum(1 if row.is_quiet else 2 for row in view.rows) + 2
+    body += [_two_lines(Text(f"! {note}", "yellow"), width) for note in view.notes]
+    # The table counts as one so far, a note may take a second line, and a blank follows.
+    table = sum(1 if row.is_quiet else 2 for row in view.rows)
+    lines = len(head) + len(body) + table + len(view.notes) + 2
     room = EVENTS if height is None else max(0, min(EVENTS, height - lines))
     events = view.events[len(view.events) - min(room, len(view.events)) :]
     if events:
@@ -82,11 +84,11 @@ def _title(view: View, width: int) -> Text:
 
 
 def _reason(view: View, width: int) -> Text:
-    """The phase and why; cut after two lines, so that the picture does not jump."""
+    """The phase and why."""
     if not view.phase:
         return _cut(Text("reading..."), width)
     said = Text.assemble((view.phase, _PHASE_STYLES.get(view.phase, "bold")), ": ", view.reason)
-    return _cut(said, 2 * width - 20) if cell_len(said.plain) > width else said
+    return _two_lines(said, width)
 
 
 def _steps(marks: tuple[StepMark, ...], width: int, glyphs: Glyphs) -> Text:
@@ -176,6 +178,11 @@ def _cut(text: Text, width: int, *, pad: bool = False) -> Text:
     text.plain = " ".join(text.plain.splitlines()) if "\n" in text.plain else text.plain
     text.truncate(max(1, width), overflow="ellipsis", pad=pad)
     return text
+
+
+def _two_lines(text: Text, width: int) -> Text:
+    """``text`` on at most two lines, with room for the words that break at the first's end."""
+    return _cut(text, width if width < 40 else 2 * width - 20)
 
 
 def _percent(share: float) -> str:

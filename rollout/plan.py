@@ -68,9 +68,9 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
         _nothing_is_current,
         _arrived,
         _rolls_back,
-        _another_ramps,
         _blocked,
         _not_ready,
+        _another_ramps,
         _not_verified,
         _gate_not_passed,
         _all_at_once,
@@ -166,7 +166,8 @@ def _blocked(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
         return None
     lift = f"`rollout retry {target.build_id}` lifts the block"
     reason = f"{target.build_id} was rolled back: {target.blocked}; {lift}"
-    return Plan("blocked", reason, (ClearRamp(),) if seen.ramping else ())
+    ramps = seen.ramping is not None and seen.ramping.build_id == target.build_id
+    return Plan("blocked", reason, (ClearRamp(),) if ramps else ())
 
 
 def _not_ready(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:
@@ -295,7 +296,7 @@ def _end_ramp(seen: Observation, target: str) -> Plan:
 
 
 def _promote(seen: Observation, target: str) -> Plan:
-    return _with_set(seen, target, SetCurrent(target), f"{target} takes all new runs")
+    return _with_set(seen, target, SetCurrent(target), f"next step: {target} takes all new runs")
 
 
 def _with_set(seen: Observation, build_id: str, action: Action, reason: str) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from datetime import datetime, timezone
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from temporalio.service import RPCError
 from rollout import history as past
 from rollout import version_sets, version_sets_status
 from rollout.config import RolloutConfig, load
-from rollout.controller import own_identity
+from rollout.controller import is_running, own_identity
 from rollout.limits import deletable, warning
 from rollout.look import look
 from rollout.model import Observation, Plan
@@ -36,17 +37,31 @@ async def status(arguments: argparse.Namespace) -> int:
             arguments.task_queue or config.deployment.task_queue, arguments
         )
     seen, decided = await _look(config)
-    spare = deletable(seen, config.deployment.target, kept(config, seen))
-    warned = warning(seen, config.limits.versions, spare)
+    told = list(_warnings(config, seen))
     if arguments.json:
-        print(json.dumps({**as_json(config, seen, decided), "warning": warned}))
+        print(json.dumps(as_json(config, seen, decided, told)))
         return 0
     console = Console(highlight=False)
-    console.print(as_table(config, seen, decided))
-    if warned:
-        console.print(f"! {warned}", style="yellow")
-    console.print(f"\ngraphs: {graphs.switchover_url(settings.prometheus_url())}", soft_wrap=True)
+    console.print(as_table(config, seen, decided, told))
+    console.print(f"\ngraphs: {_graphs()}", soft_wrap=True)
     return 0
+
+
+def _warnings(config: RolloutConfig, seen: Observation) -> Iterator[str]:
+    """What stands in the way although the plan does not know of it."""
+    name = config.deployment.name
+    if not is_running(name) and seen.manager in ("", own_identity()):
+        yield "no controller runs here, so nothing is done: `supervisorctl start rollout`"
+    spare = deletable(seen, config.deployment.target, kept(config, seen))
+    if limit := warning(seen, config.limits.versions, spare):
+        yield limit
+
+
+def _graphs() -> str:
+    """Grafana where it is installed, else a page of Prometheus with the same main panels."""
+    if (settings.TOOLS_DIR / "grafana" / "bin" / "grafana").exists():
+        return settings.local_url("GRAFANA_PORT")
+    return graphs.switchover_url(settings.prometheus_url())
 
 
 async def _status_of_sets(task_queue: str, arguments: argparse.Namespace) -> int:
@@ -89,7 +104,11 @@ async def watch(arguments: argparse.Namespace) -> int:
 
 async def check(arguments: argparse.Namespace) -> int:
     """Check rollout.toml."""
-    load(arguments.config)
+    deployment = load(arguments.config).deployment
+    if arguments.json:
+        baseline = deployment.baseline or deployment.target
+        names = {"deployment": deployment.name, "baseline": baseline, "target": deployment.target}
+        print(json.dumps(names))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,13 +11,15 @@ from rich.text import Text
 
 from rollout.config import RolloutConfig
 from rollout.model import Observation, Plan, Verdict
-from rollout.verdict import safe_to_stop, target_share, version_set_of
+from rollout.verdict import safe_to_stop, target_share, version_set_of, warnings
 
 __all__ = ["as_json", "as_table"]
 
 
-def as_json(config: RolloutConfig, seen: Observation, decided: Plan) -> dict[str, Any]:
-    """The status as scripts read it; the keys are a contract."""
+def as_json(
+    config: RolloutConfig, seen: Observation, decided: Plan, told: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The status as scripts read it; the keys are a contract. ``told``: further warnings."""
     target = config.deployment.target
     return {
         "deployment": seen.deployment,
@@ -30,7 +33,7 @@ def as_json(config: RolloutConfig, seen: Observation, decided: Plan) -> dict[str
         "manager": seen.manager or None,
         "phase": decided.phase,
         "reason": decided.reason,
-        "problems": list(seen.problems),
+        "warnings": [*told, *warnings(seen), *seen.problems],
         "versions": [_version(seen, version.build_id, target) for version in seen.versions],
     }
 
@@ -58,7 +61,9 @@ def _version(seen: Observation, build_id: str, target: str) -> dict[str, Any]:
     }
 
 
-def as_table(config: RolloutConfig, seen: Observation, decided: Plan) -> RenderableType:
+def as_table(
+    config: RolloutConfig, seen: Observation, decided: Plan, told: Sequence[str] = ()
+) -> RenderableType:
     """The status for a person, fit for 80 columns."""
     target = config.deployment.target
     head = Text.assemble(
@@ -90,8 +95,8 @@ def as_table(config: RolloutConfig, seen: Observation, decided: Plan) -> Rendera
         if version.blocked:
             verdicts.append(Text(f"{version.build_id} is blocked: {version.blocked}", "yellow"))
         verdicts += _verdict(safe_to_stop(seen, version.build_id, target))
-    problems = [Text(f"! {problem}", "yellow") for problem in seen.problems]
-    return Group(head, phase, Text(), table, Text(), *verdicts, *problems)
+    warned = [Text(f"! {text}", "yellow") for text in (*told, *warnings(seen), *seen.problems)]
+    return Group(head, phase, *warned, Text(), table, Text(), *verdicts)
 
 
 def _verdict(verdict: Verdict) -> list[Text]:

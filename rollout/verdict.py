@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from rollout.model import Evidence, Observation, Verdict, Version
 
-__all__ = ["safe_to_stop", "target_share", "version_set_of"]
+__all__ = ["safe_to_stop", "target_share", "version_set_of", "warnings"]
 
 STALE = timedelta(seconds=30)
 """An observation, or a server's check of a draining version, that is older proves nothing."""
@@ -50,6 +50,15 @@ def safe_to_stop(
             _backlog(version),
             _replacement(seen, build_id),
         ),
+    )
+
+
+def warnings(seen: Observation) -> tuple[str, ...]:
+    """What an operator should know although no plan waits for it, a sentence each."""
+    return tuple(
+        f"{version.build_id} has no live worker: its {share:.0%} of new runs wait for one"
+        for version in seen.versions
+        if version.workers == 0 and (share := target_share(seen, version.build_id)) > 0
     )
 
 

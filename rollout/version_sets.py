@@ -211,13 +211,14 @@ def _place(sets: list[list[str]], build_id: str) -> Place:
 
 def _refused(error: RPCError, what: str) -> NoReturn:
     """Raise the `Failure` that says what the server would need."""
-    if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED):
+    switched_off = error.status == RPCStatusCode.PERMISSION_DENIED and "disabled" in error.message
+    if switched_off or error.status == RPCStatusCode.UNIMPLEMENTED:
         raise Failure(
             "this Temporal server has version sets switched off: set its dynamic config "
             "frontend.workerVersioningDataAPIs=true, or use --versioning deployment"
         ) from error
     hint = ""
-    if "number of compatible version sets" in error.message or "build ids" in error.message:
+    if "permitted in namespace dynamic config" in error.message:
         hint = (
             "; the server forgets a set some time after its last run has closed, and its dynamic "
             "config limit.versionCompatibleSetLimitPerQueue and limit.versionBuildIdLimitPerQueue "

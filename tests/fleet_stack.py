@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,14 +21,18 @@ __all__ = ["FleetStack"]
 
 # Quick to start, and told what to do by the build id.
 _WORKERS = """\
-import signal, sys, time
+import os, signal, sys, time
 build_id = sys.argv[sys.argv.index("--build-id") + 1]
 if "--check" in sys.argv:
     sys.exit("workers: the code of this build is broken" if "broken" in build_id else 0)
 if "dying" in build_id:
     print("workers: the server knows other code", flush=True)
     sys.exit(1)
-signal.signal(signal.SIGTERM, lambda *_: (time.sleep("slow" in build_id), sys.exit(0)))
+def end(*_):
+    while "slow" in build_id and not os.path.exists("release"):
+        time.sleep(0.05)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
 print("polling", flush=True)
 while True:
     time.sleep(60)
@@ -57,6 +63,7 @@ class FleetStack(PrivateSupervisord):
             (self.folder / "workers" / "__main__.py").write_text(_WORKERS, "utf-8")
         for folder in (self.programs, self.folder / "var" / "run", self.logs):
             folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "release").touch()
         for name in BYSTANDERS:
             self.configure(name, "command = sleep 1000")
 
@@ -81,6 +88,16 @@ class FleetStack(PrivateSupervisord):
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    @contextmanager
+    def slow_workers_held(self) -> Iterator[None]:
+        """Workers of builds called slow do not end within this block, and do after it."""
+        release = self.folder / "release"
+        release.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            release.touch()
 
     async def groups(self) -> dict[str, list[Process]]:
         """The loaded processes by group."""

@@ -316,20 +316,27 @@ class TestStopStartRemove:
         """A worker that is still stopping is waited for, and then started."""
         added = await stack.fleet().add("slow", "compatible")
         eventually(lambda: "polling" in added.log_file.read_text())
-        await stack.fleet().stop("slow", wait=False)
-        assert await states(stack, added.name) == ["STOPPING"]
-        await stack.fleet().start("slow")
+        with stack.slow_workers_held():
+            await stack.fleet().stop("slow", wait=False)
+            starting = asyncio.create_task(stack.fleet().start("slow"))
+            await asyncio.wait([starting], timeout=0.3)
+            assert await states(stack, added.name) == ["STOPPING"]
+            assert not starting.done()
+        await starting
         assert set(await states(stack, added.name)) <= {"STARTING", "RUNNING"}
         await stack.fleet().remove("slow")
 
     async def test_a_stop_that_takes_too_long(self, stack: FleetStack) -> None:
         """After the deadline the call ends, and says how to end the process; the file stays."""
-        added = await stack.fleet().add("slow", "compatible")
+        added = await stack.fleet().add("slower", "compatible")
         eventually(lambda: "polling" in added.log_file.read_text())
-        with pytest.raises(Failure, match=r"worker-slow did not end within 0\.1 s; .*signal KILL"):
-            await stack.fleet().remove("slow", seconds=0.1)
+        with (
+            stack.slow_workers_held(),
+            pytest.raises(Failure, match=r"worker-slower did not end within 0\.1 s; .*signal KILL"),
+        ):
+            await stack.fleet().remove("slower", seconds=0.1)
         assert added.file.exists()
-        await stack.fleet().remove("slow")
+        await stack.fleet().remove("slower")
 
     async def test_a_build_of_another_deployment_is_let_be(self, stack: FleetStack) -> None:
         """Two deployments may use one build id: each fleet sees its own alone."""

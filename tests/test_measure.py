@@ -77,22 +77,22 @@ class Metered:
     async def until(
         self,
         deployment: str,
-        condition: Callable[[BuildSample], object],
+        condition: Callable[[Measurements], object],
         target: str = "v2",
         since: float = 10,
     ) -> Measurements:
-        """The first measurements whose target is so; fails with what it is instead."""
+        """The first measurements that are so; fails with what they are instead."""
         deadline = time.monotonic() + since - 2
         while True:
             seen = await self.measure(deployment, target, since=since)
-            if seen.problem is None and condition(seen.target):
+            if seen.problem is None and condition(seen):
                 return seen
-            assert time.monotonic() < deadline, seen
+            assert time.monotonic() < deadline, str(seen)
             await asyncio.sleep(0.2)
 
     async def scraped(self, deployment: str, expected: BuildSample) -> Measurements:
         """The first measurements whose target is as ``expected``."""
-        return await self.until(deployment, lambda seen: seen == expected, expected.build_id)
+        return await self.until(deployment, lambda seen: seen.target == expected, expected.build_id)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ class TestCounters:
         """A worker that was restarted within the window has not undone its failures."""
         metered.export("restarts", "v2", "temporal_activity_execution_failed_total 4")
 
-        seen = await metered.until("restarts", lambda target: target.activity_failures)
+        seen = await metered.until("restarts", lambda seen: seen.target.activity_failures)
         # Prometheus extrapolates to the ends of the window.
         assert 4 <= seen.target.activity_failures < 6
 
@@ -248,7 +248,7 @@ class TestLatency:
             *latencies(waits, {0.1: 0, 0.5: 20}),
         )
 
-        seen = await metered.until("types", lambda target: target.workflows)
+        seen = await metered.until("types", lambda seen: seen.compared_type)
         assert (seen.target.workflows, seen.compared_type) == (40, "Long")
         assert seen.target.end_to_end_p95 == pytest.approx(59)
         assert seen.target.schedule_to_start_p95 == pytest.approx(0.48)
@@ -360,7 +360,6 @@ class TestProblems:
 
 
 APP = """
-import os
 from datetime import timedelta
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
@@ -383,7 +382,7 @@ class Job:
         if kind == "raises":
             raise ValueError("a mistake")
         if kind == "changes":
-            if os.environ["CODE"] == "first":
+            if CODE == "first":
                 await workflow.sleep(1)
             await workflow.execute_activity(work, False, **ONCE)
             await workflow.sleep(60)
@@ -391,7 +390,7 @@ class Job:
             await workflow.execute_local_activity(work, True, **ONCE)
         await workflow.execute_activity(work, kind == "fails", **ONCE)
 
-WORKFLOWS, ACTIVITIES = [Job], [work]
+WORKFLOWS, ACTIVITIES, FINGERPRINT = [Job], [work], "the same"
 """
 ENDLESS = ("raises", "changes")
 """The kinds of jobs that fail their workflow task again and again."""
@@ -405,7 +404,8 @@ class Jobs:
         self._server = server
         self._folder = folder
         self._metered = metered
-        (folder / "measured_app.py").write_text(APP)
+        for code in ("first", "second"):
+            (folder / f"measured_{code}.py").write_text(f'CODE = "{code}"\n{APP}')
 
     @contextmanager
     def worker(self, build_id: str, code: str) -> Iterator[None]:
@@ -413,10 +413,10 @@ class Jobs:
         port = free_port()
         words = python(
             "workers", "--build-id", build_id, "--strategy", "incompatible", "--deployment",
-            self.name, "--task-queue", self.name, "--app", "measured_app",
+            self.name, "--task-queue", self.name, "--app", f"measured_{code}",
             "--metrics-port", str(port),
         )  # fmt: skip
-        settings = environ(self._server, PYTHONPATH=str(self._folder), CODE=code)
+        settings = environ(self._server, PYTHONPATH=str(self._folder))
         command = Command(words, settings, self._folder)
         try:
             self._metered.expect(self.name, build_id, port)
@@ -443,6 +443,15 @@ class Jobs:
         return await asyncio.gather(*ending, return_exceptions=True)
 
 
+def all_is_seen(seen: Measurements) -> bool:
+    """Whether Prometheus has scraped every failure of the jobs, and at least one of each task."""
+    target = seen.target
+    return (target.activity_failures, target.workflow_failures) == (
+        4,
+        4,
+    ) and target.task_failures > target.non_determinism > 0
+
+
 @pytest.mark.temporal
 class TestWorkers:
     """What real workers export."""
@@ -458,16 +467,7 @@ class TestWorkers:
                 await jobs.run("changes", "good")
             with jobs.worker("v2", "second"):
                 await jobs.run(*["good"] * 4, *["fails"] * 3, "local", "raises")
-                seen = await metered.until(
-                    jobs.name,
-                    lambda v2: (
-                        v2.non_determinism
-                        and v2.task_failures > v2.non_determinism
-                        and v2.activity_failures == 4
-                        and v2.workflow_failures == 4
-                    ),
-                    since=60,
-                )
+                seen = await metered.until(jobs.name, all_is_seen, since=60)
         assert (seen.current.tasks, seen.current.workflows, seen.current.activities) == (10, 5, 5)
         assert seen.current.activity_failures == seen.current.task_failures == 0
         assert seen.target.activities >= 8

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import secrets
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from stack.settings import VENV_BIN
 from tests.stack_clone import StackClone
 from tests.supervisord import eventually
 from tests.temporal_server import DevServer
+from tests.terminal import Terminal
 from tests.worker_process import worker
 
 pytestmark = [pytest.mark.stack, pytest.mark.temporal]
@@ -110,7 +109,7 @@ class TestCommands:
         assert ctl(clone, "help", "nonsense").stdout == "*** No help on nonsense\n"
 
     def test_status_is_unharmed(self, clone: StackClone) -> None:
-        """supervisorctl's own commands and exit statuses are what they were."""
+        """Its own commands and exit statuses are what they were."""
         status = ctl(clone, "status")
         assert (status.returncode, status.stderr) == (0, "")
         assert status.stdout.startswith("idle ")
@@ -119,42 +118,20 @@ class TestCommands:
 
 def test_ctrl_c_ends_the_watch_and_not_supervisorctl(clone: StackClone) -> None:
     """In an interactive supervisorctl Ctrl-C brings the prompt back, and the next command works."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        ["setsid", "--ctty", str(VENV_BIN / "supervisorctl"), "-c", "supervisord.conf"],
-        cwd=clone.root, stdin=slave, stdout=slave, stderr=slave,
-        env={**clone.environ, "TERM": "xterm"},
-    )  # fmt: skip
-    os.close(slave)
-    os.set_blocking(master, False)
-    text = ""
-
-    def shows(what: str) -> bool:
-        nonlocal text
-        try:
-            text += os.read(master, 65536).decode(errors="replace")
-        except BlockingIOError:
-            return False
-        found = what in text
-        if found:
-            text = text.partition(what)[2]
-        return found
-
+    words = [str(VENV_BIN / "supervisorctl"), "-c", "supervisord.conf"]
+    terminal = Terminal(words, clone.environ, clone.root)
     try:
-        eventually(lambda: shows("supervisor> "))
-        os.write(master, b"rollout watch\n")
-        eventually(lambda: shows("no worker"), seconds=30)
-        os.write(master, b"\x03")
-        eventually(lambda: shows("supervisor> "))
-        os.write(master, b"version\n")
-        eventually(lambda: shows("4."))
-        os.write(master, b"quit\n")
-        assert process.wait(10) == 0
+        eventually(lambda: terminal.shows("supervisor> "))
+        terminal.type("rollout watch\n")
+        eventually(lambda: terminal.shows("namespace default"), seconds=30)
+        terminal.type("\x03")
+        eventually(lambda: terminal.shows("supervisor> "))
+        terminal.type("avail\n")
+        eventually(lambda: terminal.shows("in use"))
+        terminal.type("quit\n")
+        assert terminal.wait() == 0
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        os.close(master)
+        terminal.end()
 
 
 class TestImporting:

@@ -8,6 +8,7 @@ import secrets
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,7 @@ def app(folder: Path, text: str) -> dict[str, str]:
 APP = """
 import asyncio
 import time
+from datetime import timedelta
 
 from temporalio import activity, workflow
 
@@ -350,7 +352,12 @@ class TestReplay:
         b1 = Command(words, environ(temporal_server, **own), tmp_path)
         try:
             eventually(lambda: b1.records("took its place"), seconds=30)
-            await client.execute_workflow("Told", id=f"told-{name}", task_queue=name)
+            await client.execute_workflow(
+                "Told",
+                id=f"told-{name}",
+                task_queue=name,
+                execution_timeout=timedelta(seconds=30),
+            )
             await listed(client, name, "b1", 1)
         finally:
             b1.end()

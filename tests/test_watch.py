@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import signal
 import subprocess
 import sys
 import time
@@ -28,6 +25,7 @@ from stack.settings import ROOT
 from tests.prometheus import Prometheus, expositions, wait_for
 from tests.supervisord import eventually
 from tests.temporal_server import DevServer, free_port
+from tests.terminal import Terminal
 from tests.worker_process import environ, worker
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=timezone.utc)
@@ -376,39 +374,6 @@ exits.run("rollout", lambda: watch(Path(sys.argv[1]), Console(highlight=False), 
 """
 
 
-class Terminal:
-    """A command of ours on a terminal of its own, 80 columns wide."""
-
-    def __init__(self, words: list[str], environ: dict[str, str]) -> None:
-        self._master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            words, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            env={**environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "NO_COLOR": "1",
-                 "LANG": "C.UTF-8"},
-        )  # fmt: skip
-        os.close(slave)
-        os.set_blocking(self._master, False)
-        self._text = ""
-
-    def text(self) -> str:
-        """All that it has written so far, control sequences included."""
-        while True:
-            try:
-                block = os.read(self._master, 65536)
-            except (BlockingIOError, OSError):  # nothing more now; it has ended
-                return self._text
-            if not block:
-                return self._text
-            self._text += block.decode(errors="replace")
-
-    def end(self) -> None:
-        """Make sure that it is gone."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self._master)
-
-
 def rollout_file(folder: Path, name: str) -> Path:
     """A rollout.toml of the deployment ``name``."""
     file = folder / "rollout.toml"
@@ -426,7 +391,7 @@ class TestWatching:
         server.start()
         file = rollout_file(tmp_path, "watched")
         away = {"PROMETHEUS_URL": f"http://127.0.0.1:{free_port()}"}
-        terminal = Terminal([sys.executable, "-c", WATCH, str(file)], environ(server, **away))
+        terminal = Terminal([sys.executable, "-c", WATCH, str(file)], environ(server, **away), ROOT)
         try:
             eventually(lambda: "no worker of deployment watched" in terminal.text())
             assert "Prometheus does not answer" in terminal.text()
@@ -441,8 +406,8 @@ class TestWatching:
                 server.start()
                 eventually(lambda: "Temporal answers again" in terminal.text(), seconds=30)
             before = len(terminal.text())
-            terminal.process.send_signal(signal.SIGINT)
-            assert terminal.process.wait(10) == 0
+            terminal.type("\x03")
+            assert terminal.wait() == 0
             assert "v1     inactive" in terminal.text()[before:]  # the last picture is left
             assert "Traceback" not in terminal.text()
         finally:

@@ -70,7 +70,10 @@ def _scheduled(history: WorkflowHistory) -> _Calls:
 
 def _value(payload: Payload) -> object:
     """What a payload holds; `_UNKNOWN` where it is not JSON."""
-    if payload.metadata.get("encoding") not in (b"json/plain", b"json/protobuf"):
+    encoding = payload.metadata.get("encoding")
+    if encoding == b"binary/null":
+        return None
+    if encoding not in (b"json/plain", b"json/protobuf"):
         return _UNKNOWN
     try:
         return json.loads(payload.data)

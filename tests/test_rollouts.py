@@ -1,0 +1,204 @@
+"""Whole rollouts on a real stack: a bad build, a false promise, and ten builds in a row."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.scrape import scrape
+from tests.stack_clone import StackClone, stack_clone
+from tests.supervisord import eventually
+
+pytestmark = pytest.mark.stack
+
+QUICK = """
+[deployment]
+name = "greetings"
+task_queue = "greetings"
+baseline = "v1"
+target = "v1"
+paused = false
+
+[progressive]
+settle = "1s"
+steps = [{ percentage = 20, pause = "20s" }]
+
+[gate]
+workflow = "Greeting"
+timeout = "10s"
+
+[analysis]
+window = "30s"
+min_samples = 10
+failure_ratio = 0.05
+
+[sunset]
+stop = "2s"
+delete = "4s"
+keep = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[StackClone]:
+    """A stack with a quick pace and v1 alone; the server forgets pollers after a minute."""
+    with stack_clone() as clone:
+        clone.write("rollout.toml", QUICK)
+        (clone.root / "workers/programs/worker-v2.ini").unlink()
+        clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.5 --order-seconds 2-4")
+        clone.edit(
+            "stack/programs/temporal.ini",
+            "--log-format json",
+            "--dynamic-config-value 'matching.PollerHistoryTTL=\"60s\"' --log-format json",
+        )
+        up = clone.up()
+        assert up.returncode == 0, up.stdout
+        eventually(lambda: clone.rollout_status()["current"] == "v1", seconds=30)
+        yield clone
+
+
+def rollout(stack: StackClone, *words: str, code: int = 0, seconds: float = 90) -> str:
+    """Run a rollout command, which must end with ``code``; what it says."""
+    done = stack.python("-m", "rollout", *words, seconds=seconds)
+    assert done.returncode == code, f"{words}: {done.returncode}: {done.stdout}"
+    return done.stdout
+
+
+def version(stack: StackClone, build_id: str) -> dict[str, Any]:
+    """One version of ``rollout status``."""
+    found = [v for v in stack.rollout_status()["versions"] if v["build_id"] == build_id]
+    return found[0] if found else {"status": None}
+
+
+def test_a_failing_build_is_rolled_back_by_itself(stack: StackClone) -> None:
+    """A build that fails three activities in ten goes back within its first step, and stays out."""
+    rollout(stack, "add", "bad", "--app", "tests.faulty_builds")
+    rollout(stack, "to", "bad")
+    eventually(lambda: (stack.rollout_status()["ramping"] or {}).get("build_id") == "bad")
+    eventually(lambda: version(stack, "bad")["blocked"], seconds=45)
+    status = eventually(lambda: (s := stack.rollout_status())["ramping"] is None and s, seconds=10)
+    assert (status["current"], status["phase"]) == ("v1", "blocked")
+    assert "% of bad's activities failed" in status["reason"]
+    log = [json.loads(line) for line in stack.log("rollout").splitlines()]
+    shares = [r["action"] for r in log if str(r.get("action", "")).startswith("ramp bad")]
+    assert shares == ["ramp bad to 20 %"]  # no more than its first share ever met it
+
+    # Blocked until somebody says otherwise; then it may try again.
+    assert "`rollout retry bad` lifts the block" in rollout(stack, "plan")
+    rollout(stack, "to", "v1")
+    said = rollout(stack, "retire", "bad", "--force", "--yes", seconds=150)
+    assert "removed worker-bad" in said
+
+
+def test_a_false_promise_is_refused(stack: StackClone) -> None:
+    """An incompatible build that was declared compatible is refused with the run and the event."""
+    text = (stack.root / "workers/builds/v2.py").read_text()
+    stack.write("false_promise.py", text)
+    rollout(stack, "add", "v1.5", "--strategy", "compatible", "--app", "false_promise")
+    said = rollout(stack, "verify", "v1.5", code=1)
+    assert "order-" in said
+    assert "event" in said
+    rollout(stack, "to", "v1.5")
+    status = eventually(
+        lambda: (s := stack.rollout_status())["phase"] == "blocked" and s, seconds=60
+    )
+    assert "v1.5 is not compatible: order-" in status["reason"]
+    assert (status["current"], status["ramping"]) == ("v1", None)
+    rollout(stack, "to", "v1")
+    rollout(stack, "retire", "v1.5")
+
+
+def test_rollback_by_command(stack: StackClone) -> None:
+    """One command sends new runs back at once; the runs that can, move back, too."""
+    rollout(stack, "add", "v9", "--app", "workers.builds.v1")
+    stack.edit("rollout.toml", 'target = "v1"', 'target = "v9"\npace = "all-at-once"')
+    stack.edit("rollout.toml", "keep = 0", "keep = 1")
+    eventually(lambda: stack.rollout_status()["current"] == "v9", seconds=40)
+    eventually(lambda: (version(stack, "v9")["open_runs"] or 0) > 3, seconds=30)
+    said = rollout(stack, "rollback", "--move-back")
+    assert "all new runs go to v1" in said
+    assert "runs move to v1 at their next task; 0 stay on v9" in said
+    status = stack.rollout_status()
+    assert (status["current"], status["target"]) == ("v1", "v1")
+    assert version(stack, "v9")["blocked"] == "rolled back to v1 by command"
+    history = rollout(stack, "history")
+    assert "became current" in history
+    rollout(stack, "retry", "v9")
+    assert version(stack, "v9")["blocked"] is None
+
+
+def test_retire_refuses_what_is_needed(stack: StackClone) -> None:
+    """A version with new or open runs is refused with the evidence, and --force has to ask."""
+    assert "v1 gets new runs" in rollout(stack, "retire", "v1", code=1)
+    assert "gets new runs" in rollout(stack, "retire", "v1", "--force", "--yes", code=1)
+    assert "neither the server nor supervisord knows v77" in rollout(stack, "retire", "v77", code=1)
+
+
+def test_owners(stack: StackClone) -> None:
+    """Another manager is named and respected; adopt takes the deployment over."""
+    stack.edit("rollout.toml", "paused = false", "paused = true")
+    assert "nobody manages greetings now" in rollout(stack, "release")
+    set_manager = stack.python(
+        *("-m", "stack.launch", "temporal", "worker", "deployment", "manager-identity", "set"),
+        *("--deployment-name", "greetings", "--manager-identity", "someone@else", "--yes"),
+        *("--address", f"127.0.0.1:{stack.ports['TEMPORAL_PORT']}"),
+    )
+    assert set_manager.returncode == 0, set_manager.stdout
+    assert stack.rollout_status()["reason"] == "someone@else manages this deployment"
+    assert "someone@else" in rollout(stack, "adopt")
+    assert stack.rollout_status()["phase"] == "paused"
+    stack.edit("rollout.toml", "paused = true", "paused = false")
+
+
+def test_ten_builds_in_a_row(stack: StackClone) -> None:
+    """Ten builds come and go: no leftover of any kind, and nobody else's pid ever changes."""
+    stack.edit("rollout.toml", "keep = 1", "keep = 0")
+    supervisord = psutil.Process(int((stack.root / "var/run/supervisord.pid").read_text()))
+    others = ("temporal", "prometheus", "exporter", "rollout", "load")
+    pids = {name: stack.supervisorctl("pid", name).stdout for name in others}
+    # Without orders every run is over at once, so that versions drain while we look.
+    stack.supervisorctl("stop", "load")
+    stack.supervisorctl("start", "load")
+    pids["load"] = stack.supervisorctl("pid", "load").stdout
+    handles = len(os.listdir(f"/proc/{supervisord.pid}/fd"))  # noqa: PTH208
+
+    builds = [f"b{number}" for number in range(10)]
+    for build_id in builds:
+        rollout(stack, "add", build_id, "--app", "workers.builds.v1")
+        rollout(stack, "to", build_id)
+        eventually(lambda b=build_id: stack.rollout_status()["current"] == b, seconds=40)  # type: ignore[misc]
+
+    def gone() -> bool:
+        return [v["build_id"] for v in stack.rollout_status()["versions"]] == ["b9"]
+
+    eventually(gone, seconds=180)
+    files = {path.name for path in (stack.root / "workers/programs").iterdir()}
+    assert files == {"worker-b9.ini"}
+    assert set(stack.states()) == {*others, "worker-b9"}
+    targets = json.loads((stack.root / "var/targets/workers.json").read_text())
+    assert [group["labels"]["build_id"] for group in targets] == ["b9"]
+    series = scrape(stack.ports["EXPORTER_PORT"])["temporal_worker_deployment_version_status"]
+    assert {dict(labels)["build_id"] for labels in series} == {"b9"}
+    assert {name: stack.supervisorctl("pid", name).stdout for name in others} == pids
+    eventually(lambda: len(os.listdir(f"/proc/{supervisord.pid}/fd")) <= handles)  # noqa: PTH208
+    crossed = scrape(stack.ports["LOAD_METRICS_PORT"])["client_version_crossings_total"]
+    assert sum(crossed.values()) == 0
+
+
+def test_the_log_of_a_removed_program_may_stay(stack: StackClone) -> None:
+    """What a removed program logged can still be read, and nothing holds it open."""
+    logs = [
+        path for path in (stack.root / "var/log").iterdir() if path.name.startswith("worker-b0")
+    ]
+    held: set[Path] = set()
+    pid = int((stack.root / "var/run/supervisord.pid").read_text())
+    for file in psutil.Process(pid).open_files():
+        held.add(Path(file.path))
+    assert logs
+    assert not held & set(logs)
