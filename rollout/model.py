@@ -245,7 +245,9 @@ class SetCurrent:
     build_id: str
 
     def __str__(self) -> str:
-        return f"make {self.build_id or 'workers without a version'} current"
+        if not self.build_id:
+            return "send new runs to workers without a version"
+        return f"make {self.build_id} current"
 
 
 @dataclass(frozen=True)

@@ -308,7 +308,8 @@ class Observer:
         by_build: dict[str, str] = {}
         for program in programs:
             state = states.get(program.name)
-            if program.deployment != self._deployment or state is None:
+            versioned = program.versioning == "deployment"
+            if program.deployment != self._deployment or not versioned or state is None:
                 continue
             if by_build.get(program.build_id) != "RUNNING":
                 by_build[program.build_id] = state

@@ -29,6 +29,8 @@ class WorkerProgram:
     deployment: str
     build_id: str
     metrics_port: int | None
+    versioning: str = "deployment"
+    """As ``--versioning`` says: only those of a deployment are versions of it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def worker_programs(
                     deployment=_option(options, "--deployment") or DEFAULT_DEPLOYMENT,
                     build_id=build_id,
                     metrics_port=_port(_option(options, "--metrics-port")),
+                    versioning=_option(options, "--versioning") or "deployment",
                 )
             )
     return tuple(sorted(found, key=lambda worker: worker.name))

@@ -13,7 +13,7 @@ from rollout.config import RolloutConfig
 from rollout.model import Observation, Plan, Verdict
 from rollout.verdict import safe_to_stop, target_share, version_set_of, warnings
 
-__all__ = ["as_json", "as_table"]
+__all__ = ["as_json", "as_table", "count", "verdict_lines"]
 
 
 def as_json(
@@ -88,18 +88,18 @@ def as_table(
             *([version.behavior or "-"] if mixed else []),
             version_set_of(seen, version.build_id),
             f"{target_share(seen, version.build_id):.0%}",
-            _count(version.open_runs),
-            _count(version.workers),
+            count(version.open_runs),
+            count(version.workers),
             version.process or "-",
         )
         if version.blocked:
             verdicts.append(Text(f"{version.build_id} is blocked: {version.blocked}", "yellow"))
-        verdicts += _verdict(safe_to_stop(seen, version.build_id, target))
+        verdicts += verdict_lines(safe_to_stop(seen, version.build_id, target))
     warned = [Text(f"! {text}", "yellow") for text in (*told, *warnings(seen), *seen.problems)]
     return Group(head, phase, *warned, Text(), table, Text(), *verdicts)
 
 
-def _verdict(verdict: Verdict) -> list[Text]:
+def verdict_lines(verdict: Verdict) -> list[Text]:
     """The verdict's line, and below it the points that speak against; all of them where safe."""
     if verdict.safe_to_stop:
         line = Text.assemble((verdict.build_id, "bold"), " ", ("safe to stop", "green"))
@@ -109,5 +109,6 @@ def _verdict(verdict: Verdict) -> list[Text]:
     return [line, *(Text(f"  {'+' if point.ok else '-'} {point.detail}") for point in points)]
 
 
-def _count(number: int | None) -> str:
+def count(number: int | None) -> str:
+    """``number``, or ``?`` where it is not known."""
     return "?" if number is None else str(number)

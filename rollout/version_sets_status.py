@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rollout.model import Verdict
+from rollout.status import count, verdict_lines
 from rollout.version_sets import Build, VersionSets, safe_to_stop
 
 __all__ = ["as_json", "render"]
@@ -74,25 +74,10 @@ def render(seen: VersionSets) -> RenderableType:
                 version_set[0].build_id,
                 build.build_id,
                 _PLACES[build.place],
-                _number(build.open_runs),
-                _number(build.workers),
+                count(build.open_runs),
+                count(build.workers),
             )
-            verdicts += _verdict(safe_to_stop(seen, build.build_id))
-    waiting = Text(f"runs that have not begun: {_number(seen.not_begun)}")
+            verdicts += verdict_lines(safe_to_stop(seen, build.build_id))
+    waiting = Text(f"runs that have not begun: {count(seen.not_begun)}")
     problems = [Text(f"! {problem}", "yellow") for problem in seen.problems]
     return Group(head, Text(), table, waiting, Text(), *verdicts, *problems)
-
-
-def _verdict(verdict: Verdict) -> list[Text]:
-    """The verdict's line, and below it the points that speak against; all of them where safe."""
-    safe = verdict.safe_to_stop
-    word = ("safe to stop", "green") if safe else ("not safe to stop", "red")
-    points = [point for point in verdict.evidence if safe or not point.ok]
-    return [
-        Text.assemble((verdict.build_id, "bold"), " ", word),
-        *(Text(f"  {'+' if point.ok else '-'} {point.detail}") for point in points),
-    ]
-
-
-def _number(number: int | None) -> str:
-    return "?" if number is None else str(number)

@@ -128,8 +128,7 @@ class _Told:
 
     def __init__(self) -> None:
         self._versions = False
-        self._last: datetime | None = None
-        self._said: set[Event] = set()
+        self._said: set[Event] | None = None
         self._phase = ""
         self._notes: set[str] = set()
 
@@ -142,6 +141,8 @@ class _Told:
             head = f"{view.deployment}, namespace {view.namespace}, target {view.target}"
             lines += [(view.at, text) for text in (head, *map(as_line, view.rows))]
             self._versions = True
+        if self._said is None:  # what the controller did before is history
+            self._said = set(view.events)
         lines += [(event.at, event.text) for event in view.events if event not in self._said]
         self._said.update(view.events)
         phase = _shape(f"{view.phase}: {view.reason}")
