@@ -34,5 +34,5 @@ lock: ## pin what pyproject.toml asks for (at newer versions: UPGRADE=--upgrade)
 	$(COMPILE) $(UPGRADE) --group dev -c requirements.lock -o requirements-dev.lock
 
 clean: ## stop everything, and remove .venv and var with all their data
-	@test ! -S var/run/supervisor.sock || $(BIN)/python -m stack down
+	@test ! -x $(BIN)/supervisord || $(BIN)/python -m stack down
 	rm -rf .venv var .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -41,7 +41,7 @@ The upgrade begins after a third of --duration. Of the runs,
               has, such as being charged twice
 The gap is the longest time without a completed greeting. A ratio below 1 speaks
 for this project. The ways run one after another: compare latencies only where
-the load average (of the minute before) shows that nothing else was running.
+the load averages (over the last minute of each) are alike and near the cores.
 """
 
 _EXAMPLES = """\
@@ -70,9 +70,9 @@ def main() -> int:
     found = {}
     for way in options.ways:
         log.info("way begins", way=way)
-        load_average = round(os.getloadavg()[0], 2)
         with arena(settings) as place:
-            found[way] = {**WAYS[way](place), "load_average": load_average}
+            found[way] = WAYS[way](place)
+            found[way]["load_average"] = round(os.getloadavg()[0], 2)
     against = {peer: ratios(found[_OWN], found[peer]) for peer in found if peer != _OWN}
     if options.json:
         result = {"settings": _as_json(settings), "ways": found, "ratios": against}
@@ -109,7 +109,9 @@ def _print(
         values = [_seconds(way[key]) for way in flat]
         table.add_row(label, *values, *(_ratio(ratio[key]) for ratio in against.values()))
     table.add_row("upgrade took", *(f"{way['upgrade_seconds']} s" for way in found.values()))
-    table.add_row("load average", *(f"{way['load_average']:.1f}" for way in found.values()))
+    table.add_row(
+        f"load ({os.cpu_count()} cores)", *(f"{way['load_average']:.1f}" for way in found.values())
+    )
     console = Console(highlight=False)
     low, high = settings.order_seconds
     console.print(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -19,6 +18,7 @@ from rollout.observe import Observer
 from rollout.verdict import safe_to_stop
 from stack.exit import Failure
 from workers.builds import v1, v2
+from workers.builds.steps import receipt
 
 __all__ = ["RATIOS", "WAYS", "longest_gap", "ratios"]
 
@@ -27,7 +27,9 @@ log = structlog.get_logger("bench.ways")
 RATIOS = ("p50", "p99", "max", "longest_gap_seconds")
 """What is compared as a ratio; the counts speak for themselves."""
 
-_ORDERS = (v1.STEPS, (*v1.STEPS, "receipt"), v2.STEPS)
+_ORDERS = tuple(
+    tuple(step.__name__ for step in steps) for steps in (v1.STEPS, (*v1.STEPS, receipt), v2.STEPS)
+)
 """The steps of an order, as each build (v1, v1.1, v2) takes them."""
 
 _DEPLOYMENT = "greetings"
@@ -138,12 +140,13 @@ async def _ask_the_server(address: str, began_at: datetime) -> dict[str, Any]:
 
 async def _steps_taken(client: Client, workflow_id: str) -> tuple[str, ...]:
     """The steps that were really performed for an order, whatever its result says."""
-    steps = []
-    async for event in client.get_workflow_handle(workflow_id).fetch_history_events():
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-            payloads = event.activity_task_scheduled_event_attributes.input.payloads
-            steps.append(str(json.loads(payloads[0].data)))
-    return tuple(steps)
+    return tuple(
+        [
+            event.activity_task_scheduled_event_attributes.activity_type.name
+            async for event in client.get_workflow_handle(workflow_id).fetch_history_events()
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+        ]
+    )
 
 
 def longest_gap(times: Sequence[datetime]) -> float | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from rollout.programs import metrics_endpoints, worker_programs
+from stack.settings import metrics_address
 from stack.supervisor_rpc import Program
 
 __all__ = ["TargetGroup", "stack_targets", "worker_targets", "write_if_changed"]
@@ -30,7 +31,7 @@ def worker_targets(programs: Sequence[Program]) -> list[TargetGroup]:
     """One group a worker, with the build that it runs."""
     return [
         _group(
-            worker.metrics_port,
+            metrics_address(worker.metrics_port),
             job="worker",
             build_id=worker.build_id,
             deployment_name=worker.deployment,
@@ -43,7 +44,16 @@ def worker_targets(programs: Sequence[Program]) -> list[TargetGroup]:
 
 def stack_targets(programs: Sequence[Program]) -> list[TargetGroup]:
     """One group for each program besides the workers that serves metrics."""
-    return [_group(endpoint.port, job=endpoint.job) for endpoint in metrics_endpoints(programs)]
+    return [
+        # Prometheus is not ours: it listens where its command says, on loopback.
+        _group(
+            f"127.0.0.1:{endpoint.port}"
+            if endpoint.job == "prometheus"
+            else metrics_address(endpoint.port),
+            job=endpoint.job,
+        )
+        for endpoint in metrics_endpoints(programs)
+    ]
 
 
 def write_if_changed(path: Path, groups: Sequence[TargetGroup]) -> bool:
@@ -64,5 +74,5 @@ def write_if_changed(path: Path, groups: Sequence[TargetGroup]) -> bool:
     return True
 
 
-def _group(port: int, **labels: str) -> TargetGroup:
-    return {"targets": [f"127.0.0.1:{port}"], "labels": labels}
+def _group(address: str, **labels: str) -> TargetGroup:
+    return {"targets": [address], "labels": labels}

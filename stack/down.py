@@ -11,15 +11,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import psutil
 
 from stack.exit import Failure
-from stack.settings import ROOT, SUPERVISORD_CONF
 from stack.supervisor_rpc import Program, Supervisor
+from stack.supervisord import find_supervisord
 
-__all__ = ["find_supervisord", "main", "take_down"]
+__all__ = ["main", "take_down"]
 
 # Seconds since the start at which each phase is given up, and all that is left is
 # killed. A worker drains its activities meanwhile, which is what takes time.
@@ -66,27 +65,6 @@ async def take_down() -> int:
     psutil.wait_procs(alive, timeout=1)
     print(f"down: stopped in {time.monotonic() - started:.1f} s")
     return 0
-
-
-async def find_supervisord() -> psutil.Process | None:
-    """The supervisord of this stack, even if its socket or its pid file is lost."""
-    with contextlib.suppress(Failure, psutil.NoSuchProcess):
-        return psutil.Process(await Supervisor(timeout=2).pid())
-    return next(filter(_is_our_supervisord, psutil.process_iter()), None)
-
-
-def _is_our_supervisord(process: psutil.Process) -> bool:
-    try:
-        words, folder = process.cmdline(), Path(process.cwd())
-    except psutil.Error:  # another user's, or it has just ended
-        return False
-    if not any(Path(word).name == "supervisord" for word in words[:2]):
-        return False
-    given = [words[i + 1] for i in range(len(words) - 1) if words[i] in ("-c", "--configuration")]
-    # A daemon has changed into ROOT, so that a relative path no longer leads there.
-    conf = Path(given[0] if given else SUPERVISORD_CONF.name)
-    in_root = folder == ROOT and conf.name == SUPERVISORD_CONF.name and not conf.is_absolute()
-    return in_root or (folder / conf).resolve() == SUPERVISORD_CONF
 
 
 def _family(supervisord: psutil.Process) -> set[psutil.Process]:

@@ -6,7 +6,6 @@ file is wrong; 130 interrupted by Ctrl-C.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
@@ -49,6 +48,8 @@ def run(name: str, main: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
 
     `Failure` becomes the line ``name: text`` on stderr, and Ctrl-C exit code 130.
     """
+    import asyncio  # noqa: PLC0415  (stack.launch imports this file before every process)
+
     finish(name, lambda: asyncio.run(main()))
 
 

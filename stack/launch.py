@@ -9,9 +9,10 @@ with COMMAND (exec, so that signals reach it). It adds what supervisord lacks:
   a restarted supervisord never runs old and new processes side by side;
 * ``--port`` waits until an earlier owner has let go of the port;
 * ``--env NAME=VALUE`` sets a variable for COMMAND, expanded likewise;
-* ``--then`` runs one more command once COMMAND listens on that port.
+* ``--then`` runs one more command once COMMAND listens on that port;
+* ``--unless-env NAME`` leaves COMMAND out where the variable NAME is set.
 
-Only the standard library is imported: this runs before every process.
+Nothing slow is imported: this runs before every process.
 """
 
 from __future__ import annotations
@@ -30,7 +31,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["expand", "main", "options", "search_path"]
+from stack.settings import metrics_probe_host
+
+__all__ = ["NOT_NEEDED", "expand", "main", "options", "search_path", "unneeded"]
+
+NOT_NEEDED = 77
+"""The exit code where COMMAND is left out; automake's for a test that is skipped."""
+
+# supervisord takes an earlier end for a failed start, and tries again.
+_LONGER_THAN_STARTSECS = 3.0
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _TOOLS = Path(__file__).resolve().parents[1] / "var" / "tools"
@@ -66,9 +75,17 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
         description="Become COMMAND, with ${NAME:-default} expanded, tied to supervisord's life.",
         epilog="example: python -m stack.launch --port 9090 prometheus --web.listen-address=:9090",
     )
-    parser.add_argument("--port", help="wait until this loopback port is free")
+    parser.add_argument("--port", help="wait until this port is free")
     parser.add_argument("--then", help="a command to run once, when COMMAND listens on --port")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--unless-env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"do not start COMMAND where NAME is set, but end with code {NOT_NEEDED} after "
+        f"{_LONGER_THAN_STARTSECS:g} s: for a startsecs below, and that code in exitcodes",
+    )
     parser.add_argument("--wait", type=float, default=30.0, help="seconds for --port and --then")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
     given = parser.parse_args(words)
@@ -79,10 +96,19 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     return given
 
 
+def unneeded(given: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The variable that makes COMMAND superfluous, if one of them is set."""
+    return next((name for name in given.unless_env if environ.get(name)), None)
+
+
 def main() -> None:
     """Parse the command line, wait, and become COMMAND."""
     given = options()
     _end_with_parent()
+    if variable := unneeded(given):
+        print(f"launch: {given.command[0]} is not needed: {variable} is set", flush=True)
+        time.sleep(_LONGER_THAN_STARTSECS)
+        sys.exit(NOT_NEEDED)
     os.environ["PATH"] = search_path()
     try:
         command = [expand(word) for word in given.command]
@@ -119,9 +145,16 @@ def _end_with_parent() -> None:
 
 
 def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    # Metrics may be served elsewhere; what is not ours listens on loopback.
+    return any(_answers(host, port) for host in {"127.0.0.1", metrics_probe_host()})
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _wait_until(condition: Callable[[], bool], seconds: float, failure: str) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from stack.check import Launch
 from stack.graphs import switchover_url
-from stack.settings import ROOT, local_url, prometheus_url
+from stack.launches import Launch
+from stack.settings import ROOT, metrics_address, prometheus_url
 
 __all__ = ["rollout_status", "text"]
 
@@ -26,42 +27,56 @@ _COMMANDS = (
 def text(programs: Sequence[Launch]) -> str:
     """The last words of `up`, for a ready stack that runs ``programs``."""
     places = _places(programs)
-    return f"{_table(places)}\n\n{_what_is_next()}\n\n{_table(_COMMANDS)}"
+    return f"{_table(places)}\n\n{_what_is_next(programs)}\n\n{_table(_COMMANDS)}"
 
 
-def rollout_status() -> dict[str, Any]:
-    """What ``rollout status --json`` says, or nothing where it cannot say."""
-    done = subprocess.run(
-        [sys.executable, "-m", "rollout", "status", "--json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+def rollout_status(programs: Sequence[Launch]) -> dict[str, Any]:
+    """What ``rollout status --json`` says, or nothing where it cannot say.
+
+    It is asked in the controller's environment: this shell's may name another server.
+    """
+    environ = next((each.environ for each in programs if each.module() == "rollout"), os.environ)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "rollout", "status", "--json"],
+            cwd=ROOT,
+            env=dict(environ),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    except subprocess.TimeoutExpired:
+        return {}
     status: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
     return status
 
 
 def _places(programs: Sequence[Launch]) -> list[tuple[str, str]]:
-    names = {launch.name for launch in programs}
+    by_name = {launch.name: launch for launch in programs}
     places = []
-    if "temporal" in names:
-        places.append(("Temporal", local_url("TEMPORAL_UI_PORT")))
-    if "grafana" in names:
-        places.append(("Grafana", local_url("GRAFANA_PORT")))
+    if "temporal" in by_name and (ui := by_name["temporal"].flag("--ui-port")):
+        places.append(("Temporal", f"http://127.0.0.1:{ui}"))
+    if "grafana" in by_name:
+        places.append(("Grafana", f"http://127.0.0.1:{by_name['grafana'].ports[0]}"))
     places += [
-        (f"{launch.name} metrics", f"http://127.0.0.1:{launch.ports[0]}/metrics")
+        (f"{launch.name} metrics", f"http://{_metrics(launch)}/metrics")
         for launch in programs
         if launch.ports and launch.module() is not None
     ]
     # Without Grafana the main panels are a page of Prometheus; last, for it is long.
     url = prometheus_url()
-    return [*places, ("Prometheus", url if "grafana" in names else switchover_url(url))]
+    if "prometheus" in by_name:
+        url = f"http://127.0.0.1:{by_name['prometheus'].ports[0]}"
+    return [*places, ("Prometheus", url if "grafana" in by_name else switchover_url(url))]
 
 
-def _what_is_next() -> str:
-    status = rollout_status()
+def _metrics(launch: Launch) -> str:
+    return metrics_address(launch.ports[0], launch.environ)
+
+
+def _what_is_next(programs: Sequence[Launch]) -> str:
+    status = rollout_status(programs)
     if not status:
         return "New runs move from build to build as rollout.toml says."
     current, target = status["current"], status["target"]

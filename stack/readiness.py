@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from stack.check import Launch
-from stack.settings import port
+from stack.launches import Launch
+from stack.settings import metrics_address
 
 __all__ = ["FIRST_WORKFLOW", "Step", "ready", "steps"]
 
@@ -58,8 +58,11 @@ def steps(launches: Sequence[Launch]) -> list[Step]:
 def _of(launch: Launch, launches: Sequence[Launch]) -> list[Step]:
     """The steps of one program; none where nobody knows how it shows that it works."""
     name = launch.name
-    if name == "temporal":
-        return [Step(name, "Temporal serves the namespace default", _serves_namespace)]
+    if name == "temporal" and (ui := launch.flag("--ui-port")):
+        # The UI's HTTP API asks the frontend itself, and costs no gRPC client here.
+        url = f"http://127.0.0.1:{ui}/api/v1/namespaces/default"
+        text = "Temporal serves the namespace default"
+        return [Step(name, text, lambda client: _answers(client, url))]
     if name == "grafana":
         url = f"http://127.0.0.1:{launch.ports[0]}/api/health"
         return [Step(name, "Grafana answers", lambda client: _answers(client, url))]
@@ -77,7 +80,7 @@ def _of_ours(launch: Launch) -> list[Step]:
     name, module, metrics = launch.name, launch.module(), _metrics_port(launch)
     if metrics is None:
         return []
-    url = f"http://127.0.0.1:{metrics}/metrics"
+    url = f"http://{metrics_address(int(metrics), launch.environ)}/metrics"
     if module == "workers":
         build = launch.flag("--build-id") or name
         return [Step(name, f"{name} polls as build {build}", lambda c: _polls(c, url))]
@@ -96,12 +99,6 @@ def _metrics_port(launch: Launch) -> str | None:
 
 async def _answers(client: httpx.AsyncClient, url: str) -> bool:
     return (await client.get(url)).is_success
-
-
-async def _serves_namespace(client: httpx.AsyncClient) -> bool:
-    """The UI's HTTP API asks the frontend itself, and costs no gRPC client here."""
-    url = f"http://127.0.0.1:{port('TEMPORAL_UI_PORT')}/api/v1/namespaces/default"
-    return await _answers(client, url)
 
 
 async def _polls(client: httpx.AsyncClient, url: str) -> bool:

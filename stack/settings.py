@@ -14,6 +14,7 @@ from pathlib import Path
 from stack.exit import Misuse
 
 __all__ = [
+    "DEFAULT_DEPLOYMENT",
     "LOG_DIR",
     "PORTS",
     "ROLLOUT_FILE",
@@ -26,7 +27,9 @@ __all__ = [
     "VENV_BIN",
     "embedded_temporal",
     "local_url",
+    "metrics_address",
     "metrics_host",
+    "metrics_probe_host",
     "port",
     "prometheus_url",
     "temporal_address",
@@ -41,6 +44,8 @@ SUPERVISORD_CONF = ROOT / "supervisord.conf"
 SOCKET = VAR / "run" / "supervisor.sock"
 TARGETS_DIR = VAR / "targets"  # Prometheus's file_sd, written by the exporter
 ROLLOUT_FILE = ROOT / "rollout.toml"
+
+DEFAULT_DEPLOYMENT = "greetings"  # of a worker that is told no other
 
 PORTS: Mapping[str, int] = {
     "TEMPORAL_PORT": 7233,
@@ -78,7 +83,27 @@ def metrics_host() -> str:
 
     A Prometheus on another machine needs one that it can reach.
     """
-    return os.environ.get("METRICS_HOST") or "127.0.0.1"
+    return _metrics_host(os.environ)
+
+
+def metrics_probe_host(environ: Mapping[str, str] = os.environ) -> str:
+    """Where this machine itself reaches what is served on `metrics_host`.
+
+    That is loopback, unless metrics are served on one address that is another.
+    """
+    host = _metrics_host(environ)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def metrics_address(number: int, environ: Mapping[str, str] = os.environ) -> str:
+    """``host:port`` of the metrics on port ``number``, for this machine to scrape."""
+    host = metrics_probe_host(environ)
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+
+
+def _metrics_host(environ: Mapping[str, str]) -> str:
+    # An IPv6 address is often written as in a URL; sockets want it bare.
+    return environ.get("METRICS_HOST", "").strip("[]") or "127.0.0.1"
 
 
 def prometheus_url() -> str:

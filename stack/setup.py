@@ -8,6 +8,7 @@ whole or not at all: it is built beside its place and then renamed.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import fcntl
 import os
 import platform
@@ -23,7 +24,8 @@ from rich.console import Console
 from stack import debian
 from stack.exit import Failure, Misuse
 from stack.fetch import Release, Unavailable, unpack
-from stack.settings import ROOT, VAR, embedded_temporal
+from stack.settings import ROOT, VAR
+from stack.supervisord import find_supervisord
 
 __all__ = ["link_programs", "main", "setup"]
 
@@ -51,45 +53,45 @@ def main(argv: list[str]) -> int:
         epilog="examples: make setup    GRAFANA_HOME=/opt/grafana make setup",
     ).parse_args(argv)
     try:
-        setup()
+        # What a running stack is made of changes only by a person's `supervisorctl update`.
+        setup(link=asyncio.run(find_supervisord()) is None)
     except OSError as error:  # a full disk, a folder that is not ours
         raise Failure(str(error)) from error
     return 0
 
 
-def setup(var: Path = VAR, environ: Mapping[str, str] = os.environ) -> None:
+def setup(var: Path = VAR, environ: Mapping[str, str] = os.environ, *, link: bool = True) -> None:
     """Make ``var`` ready for the stack, and say where Prometheus and Grafana are.
 
-    Raises `Failure` where Prometheus cannot be had; Grafana may be missing.
+    With ``link`` the optional programs are linked as well (`link_programs`). Raises
+    `Failure` where Prometheus cannot be had; Grafana may be missing.
     """
     for folder in _FOLDERS:
         (var / folder).mkdir(parents=True, exist_ok=True)
     with _alone(var) as scratch:
         print(f"prometheus: {_prometheus(var / 'tools', scratch, environ)}")
         print(f"grafana: {_grafana(var / 'tools', scratch, environ)}")
-    link_programs(var, environ)
+    if link:
+        link_programs(var)
 
 
-def link_programs(var: Path = VAR, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Link the programs that this machine should run into var/programs; return their names.
+def link_programs(var: Path = VAR) -> None:
+    """Link grafana's program into var/programs where Grafana is installed.
 
-    temporal, unless the environment names another server; grafana, where it is
-    installed. Links to programs that it should not run are removed.
+    Every other link of ours there is removed. What is linked depends on this machine
+    alone and not on the shell's environment: it outlives the run that it was made for.
     """
-    wanted = {
-        "temporal": embedded_temporal(environ),
-        "grafana": (var / "tools" / "grafana" / "bin" / "grafana").exists(),
-    }
-    for name, present in wanted.items():
-        link = var / "programs" / f"{name}.ini"
-        # Relative, so that a checkout may be moved.
-        target = os.path.relpath(ROOT / "stack" / "programs" / link.name, link.parent)
-        if present and link.is_symlink() and str(link.readlink()) == target:
-            continue
-        link.unlink(missing_ok=True)
-        if present:
-            link.symlink_to(target)
-    return [name for name, present in wanted.items() if present]
+    folder, programs = var / "programs", ROOT / "stack" / "programs"
+    installed = (var / "tools" / "grafana" / "bin" / "grafana").exists()
+    # Relative, so that a checkout may be moved.
+    wanted = {"grafana.ini": os.path.relpath(programs / "grafana.ini", folder)} if installed else {}
+    for link in folder.glob("*.ini"):
+        ours = link.is_symlink() and "stack/programs" in str(link.readlink())
+        if ours and str(link.readlink()) != wanted.get(link.name):
+            link.unlink()
+    for name, target in wanted.items():
+        if not os.path.lexists(folder / name):
+            (folder / name).symlink_to(target)
 
 
 @contextmanager

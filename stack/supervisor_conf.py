@@ -44,7 +44,7 @@ class Program:
     command: tuple[str, ...]
     directory: str | None
     environment: Mapping[str, str]
-    """What its section adds to supervisord's own environment."""
+    """What the files add to supervisord's own environment."""
     autostart: bool = True
 
 
@@ -90,11 +90,15 @@ def read(path: Path) -> SupervisorConf:
     try:
         options.realize(["-c", str(path)], doc="", progname="supervisord")
     except (ValueError, LookupError, ImportError, AttributeError, configparser.Error) as error:
-        return SupervisorConf((), None, (_place(parser, error),))
+        unreadable = tuple(_unreadable([path, *_included(path, parser)]))
+        return SupervisorConf((), None, unreadable or (_place(parser, error),))
     finally:
         supervisor_options.UnhosedConfigParser = genuine
     files = [path, *_included(path, parser)]
+    if unreadable := tuple(_unreadable(files)):  # supervisord passes over a file that is not ours
+        return SupervisorConf((), None, unreadable)
     problems = [*_unknown_sections(parser), *_unknown_options(parser), *_duplicates(files)]
+    general = options.configroot.supervisord.environment or {}
     programs = []
     for group in options.process_group_configs:
         for process in group.process_configs:
@@ -103,7 +107,7 @@ def read(path: Path) -> SupervisorConf:
             except ValueError as error:  # supervisord would find out when it starts it
                 problems.append(f"{process.name}: its command cannot be read: {error}")
                 continue
-            own = process.environment or {}
+            own = {**general, **(process.environment or {})}
             programs.append(Program(process.name, words, process.directory, own, process.autostart))
     sockets = [config["file"] for config in options.server_configs if "file" in config]
     return SupervisorConf(tuple(programs), next(iter(sockets), None), tuple(problems))
@@ -124,6 +128,16 @@ def _included(path: Path, parser: _Parser) -> Iterator[Path]:
     if parser.has_section("include"):
         for pattern in parser.get("include", "files").split():
             yield from map(Path, sorted(glob.glob(str(path.parent / pattern))))  # noqa: PTH207
+
+
+def _unreadable(files: list[Path]) -> Iterator[str]:
+    """A problem for each file that is no text, or not ours to read; nothing else names it."""
+    for file in files:
+        try:
+            file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            yield f"{os.path.relpath(file)} cannot be read: {reason}"
 
 
 def _unknown_sections(parser: _Parser) -> Iterator[str]:

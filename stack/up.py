@@ -5,31 +5,39 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
 import httpx
+import psutil
 from rich.console import Console
 from rich.status import Status
 
-from stack import outlook, readiness
-from stack.check import Launch, launches, problems
-from stack.down import find_supervisord, take_down
+from stack import launches, outlook, readiness
+from stack.check import problems
+from stack.down import take_down
 from stack.exit import Failure
+from stack.launch import NOT_NEEDED
+from stack.launches import Launch
 from stack.settings import LOG_DIR, ROOT, SUPERVISORD_CONF, VAR, VENV_BIN
 from stack.setup import link_programs
 from stack.supervisor_rpc import NotRunning, Process, Supervisor
+from stack.supervisord import find_supervisord, leftovers
 
 __all__ = ["main"]
 
 _SHOWN_LOG_LINES = 8
 _FIRST_WORKFLOW_SECONDS = 15.0  # by then it has completed, if it can
+_LEFTOVER_SECONDS = 20.0  # a worker drains for 10
+# Of the rollout, while nothing is current: those that pass only by a person's doing.
+_HELD = ("waiting", "paused", "manual", "blocked")
 _POLL_SECONDS = 0.2  # often enough to look prompt; the machine has a stack to start
 _EPILOG = """\
 Ctrl-C stops everything again. So does a part that does not become ready in time,
@@ -59,17 +67,45 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as Ctrl-C does
     if not (VAR / "programs").is_dir():
         raise Failure("the stack is not set up; run `make setup`")
+    with _alone():
+        running = asyncio.run(find_supervisord())
+        if running is not None:
+            print(f"up: the stack is already running (supervisord is process {running.pid})")
+            return 0 if asyncio.run(_show_running(running, given.timeout)) else 1
+        return _begin(given.timeout, keep=given.keep)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One `up` at a time; the kernel lets go of the lock however this process ends."""
+    with (VAR / "run" / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure("another `make up` is under way") from None
+        yield
+
+
+def _begin(timeout: float, *, keep: bool) -> int:
     link_programs()
-    running = asyncio.run(find_supervisord())
-    if running is not None:
-        print(f"up: the stack is already running (supervisord is process {running.pid})")
-        return 0 if asyncio.run(_show_readiness(launches(), given.timeout, fresh=False)) else 1
-    if found := problems():
-        for problem in found:
-            print(f"up: {problem.text}", file=sys.stderr)
+    _wait_for_leftovers()
+    found = problems()
+    for problem in found:
+        print(f"up: {problem.text}", file=sys.stderr)
+    if code := max((problem.code for problem in found), default=0):
         print("up: nothing was started", file=sys.stderr)
-        return max(problem.code for problem in found)
-    return _start(launches(), given.timeout, keep=given.keep)
+        return code
+    return _start(launches.configured(), timeout, keep=keep)
+
+
+def _wait_for_leftovers() -> None:
+    """Let a killed supervisord's programs end: they hold ports, and new ones would run beside."""
+    own = psutil.Process()
+    left = set(leftovers()) - {own, *own.parents()}
+    if left:
+        count = "a process" if len(left) == 1 else f"{len(left)} processes"
+        print(f"up: waiting for {count} of a supervisord that was killed", flush=True)
+        psutil.wait_procs(left, timeout=_LEFTOVER_SECONDS)
 
 
 def _start(programs: Sequence[Launch], timeout: float, *, keep: bool) -> int:
@@ -77,7 +113,8 @@ def _start(programs: Sequence[Launch], timeout: float, *, keep: bool) -> int:
         with _interrupts_held():
             began = time.monotonic()
             _start_supervisord()
-        if asyncio.run(_show_readiness(programs, timeout, fresh=True, began=began)):
+        stopped = {each.name for each in programs if not each.program.autostart}
+        if asyncio.run(_show_readiness(programs, stopped, timeout, began=began)):
             return 0
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -134,6 +171,8 @@ class _Progress:
     waiting: list[readiness.Step]
     status: Status
     console: Console
+    unneeded: set[str]
+    """Programs that their launcher leaves out, and that nobody need see."""
     states: dict[str, str] = field(default_factory=dict)
 
     def tell(self, text: str) -> None:
@@ -158,27 +197,40 @@ class _Progress:
         self.status.update(f"waiting until {pending[0]}" if pending else "")
 
 
+async def _show_running(supervisord: psutil.Process, timeout: float) -> bool:
+    """`_show_readiness` of a stack that runs, as that supervisord has it; nothing is changed."""
+    supervisor = Supervisor()
+    environ: Mapping[str, str] = os.environ
+    with contextlib.suppress(psutil.Error):
+        environ = supervisord.environ()
+    try:
+        programs = [each for each in await launches.running(supervisor, environ) if each.needed]
+        processes = await supervisor.processes()
+    except NotRunning as error:
+        raise Failure(
+            f"supervisord (process {supervisord.pid}) runs and does not answer; `make down` ends it"
+        ) from error
+    stopped = {each.name for each in processes if each.state == "STOPPED"}
+    return await _show_readiness(programs, stopped, timeout, began=time.monotonic())
+
+
 async def _show_readiness(
-    programs: Sequence[Launch], timeout: float, *, fresh: bool, began: float | None = None
+    programs: Sequence[Launch], stopped: set[str], timeout: float, *, began: float
 ) -> bool:
     """Show each step as it comes true, then where to look; False where something did not."""
     console = Console(highlight=False)
-    supervisor = Supervisor()
-    if fresh:
-        idle = {launch.name for launch in programs if not launch.program.autostart}
-    else:  # someone has stopped these since
-        idle = {each.name for each in await supervisor.processes() if each.state == "STOPPED"}
-    for name in sorted(idle):
+    for name in sorted(stopped):
         console.print(f"{name} is stopped; `supervisorctl start {name}` starts it")
-    wanted = [launch for launch in programs if launch.name not in idle]
+    wanted = [each for each in programs if each.needed and each.name not in stopped]
     with console.status("starting") as status:
         progress = _Progress(
-            began=time.monotonic() if began is None else began,
+            began=began,
             waiting=readiness.steps(wanted),
             status=status,
             console=console,
+            unneeded={each.name for each in programs if not each.needed},
         )
-        await _watch(supervisor, progress, idle, timeout)
+        await _watch(wanted, progress, stopped, timeout)
     if not progress.complete():
         _explain(progress, timeout)
         return False
@@ -188,31 +240,46 @@ async def _show_readiness(
 
 
 async def _watch(
-    supervisor: Supervisor, progress: _Progress, idle: set[str], timeout: float
+    programs: Sequence[Launch], progress: _Progress, stopped: set[str], timeout: float
 ) -> None:
+    supervisor = Supervisor()
     # trust_env: a proxy in the environment has nothing to say about loopback.
     async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
         while time.monotonic() < progress.began + timeout:
             processes: list[Process] = []
             with contextlib.suppress(NotRunning):
-                processes = await supervisor.processes()
-            progress.states = {each.name: each.state for each in processes if each.name not in idle}
+                processes = await _needed(supervisor, progress.unneeded)
+            progress.states = {
+                each.name: each.state for each in processes if each.name not in stopped
+            }
             for step in await readiness.ready(client, progress.waiting):
                 progress.done(step)
             if [step.text for step in progress.waiting] == [readiness.FIRST_WORKFLOW]:
-                await _excuse_load(progress)
+                await _excuse_load(programs, progress)
             if progress.complete() or progress.lost():
                 return
             progress.show_waiting()
             await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _excuse_load(progress: _Progress) -> None:
+async def _needed(supervisor: Supervisor, unneeded: set[str]) -> list[Process]:
+    """What supervisord runs, less what is left out: that is unloaded, and shown no more."""
+    processes = []
+    for each in await supervisor.processes():
+        if each.name in unneeded:
+            with contextlib.suppress(Failure):  # tried again at the next look
+                await supervisor.remove_group(each.group)
+        elif each.exit_status != NOT_NEEDED:
+            processes.append(each)
+    return processes
+
+
+async def _excuse_load(programs: Sequence[Launch], progress: _Progress) -> None:
     """Do not wait for a first workflow where rollout.toml lets no build have new runs yet."""
     if progress.not_running() or time.monotonic() < progress.began + _FIRST_WORKFLOW_SECONDS:
         return
-    status = await asyncio.to_thread(outlook.rollout_status)
-    if status and status["current"] is None and status["phase"] in ("paused", "manual", "blocked"):
+    status = await asyncio.to_thread(outlook.rollout_status, programs)
+    if status and status["current"] is None and status["phase"] in _HELD:
         progress.waiting.clear()
         progress.tell(f"no workflow can complete yet: {status['phase']}: {status['reason']}")
 

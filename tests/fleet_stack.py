@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import psutil
 
 from metrics.targets import worker_targets
 from rollout.fleet import Fleet
@@ -118,9 +117,14 @@ class FleetStack(PrivateSupervisord):
         beside = {file.name for file in self.folder.iterdir() if file.name.endswith(".new")}
         return {file.name for file in self.programs.iterdir()} | beside
 
-    async def descriptors(self) -> int:
-        """How many files supervisord holds open."""
-        return psutil.Process(await self.rpc.pid()).num_fds()
+    def open_files(self) -> Counter[str]:
+        """What supervisord holds open, by kind or path."""
+        assert self._process is not None
+        found: Counter[str] = Counter()
+        for link in Path(f"/proc/{self._process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # a connection that has just ended
+                found[str(link.readlink()).partition(":")[0]] += 1
+        return found
 
     def _file(self, name: str) -> Path:
         return self.programs / f"{name}.ini"

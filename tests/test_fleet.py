@@ -386,7 +386,7 @@ class TestStopStartRemove:
         """Ten builds come and go: no file, group, target or open file of supervisord's is left."""
         await stack.fleet().add("v9", "compatible")
         await stack.fleet().remove("v9")
-        before = await stack.descriptors()
+        before = stack.open_files()
         ports = set()
         for number in range(10, 20):
             added = await stack.fleet().add(f"v{number}", "incompatible")
@@ -395,11 +395,7 @@ class TestStopStartRemove:
             await stack.fleet().remove(f"v{number}")
             assert stack.files() == {"one.ini", "two.ini"}
         assert len(ports) == 1
-        for _ in range(50):
-            if await stack.descriptors() <= before:
-                break
-            await asyncio.sleep(0.1)
-        assert await stack.descriptors() <= before
+        eventually(lambda: stack.open_files() <= before)
 
 
 @pytest.mark.temporal

@@ -174,13 +174,15 @@ class TestCounters:
         seen = await metered.scraped("appears", expected)
         assert seen.current == BuildSample("v1")
 
-    async def test_a_counter_that_began_anew_counts_what_came_after(self, metered: Metered) -> None:
-        """A worker that was restarted within the window has not undone its failures."""
+    async def test_a_counter_that_began_anew_counts_both_lives(self, metered: Metered) -> None:
+        """50 failures, a restart within the window, and 4 more: the restart undoes none."""
+        metered.export("restarts", "v2", "temporal_activity_execution_failed_total 150")
+        await metered.scraped("restarts", BuildSample("v2", activity_failures=50))
         metered.export("restarts", "v2", "temporal_activity_execution_failed_total 4")
 
-        seen = await metered.until("restarts", lambda seen: seen.target.activity_failures)
-        # Prometheus extrapolates to the ends of the window.
-        assert 4 <= seen.target.activity_failures < 6
+        seen = await metered.until("restarts", lambda seen: seen.target.activity_failures != 50)
+        # Here Prometheus extrapolates to the ends of the window.
+        assert 54 <= seen.target.activity_failures < 75
 
     async def test_a_counter_that_was_away_counts_from_zero(self, metered: Metered) -> None:
         """What a process counted that ended before the window does not weigh on the next."""

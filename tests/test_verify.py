@@ -319,6 +319,20 @@ class TestMove:
         assert found.left_out[0].endswith("(Order): another run of its type breaks")
 
 
+def replay(command: ReplayCommand, *lines: str) -> subprocess.CompletedProcess[str]:
+    """Run a replay by hand."""
+    return subprocess.run(
+        command.words,
+        cwd=command.cwd,
+        env=dict(command.environ),
+        input="\n".join([*lines, ""]),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 TOLD = """
 @activity.defn
 async def hear(*what: str) -> None:
@@ -365,19 +379,35 @@ class TestReplay:
         found = await verify(client, name, "b1", runs.command("b2", "--app", "own", **own), 20)
         assert [(run.ok, run.error) for run in found.runs] == [(True, None)]
 
-    @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"workflow_id": "a", "history": {}}'])
-    def test_bad_input(self, temporal_server: DevServer, line: str) -> None:
-        """A line that is no history is named: exit code 2, and nothing on stdout."""
-        done = subprocess.run(
-            python("workers", "--build-id", "v1", "--strategy", "compatible", "--replay"),
-            cwd=ROOT,
-            env=environ(temporal_server),
-            input=f"\n{line}\n",
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+    async def test_a_task_under_way(self, client: Client, runs: Runs, tmp_path: Path) -> None:
+        """A task that no build has completed is the new build's, as it will be in its worker."""
+        own = app(
+            tmp_path,
+            order(
+                'await do("perform", "reserve")',
+                "version = workflow.info().get_current_deployment_version()",
+                "raise RuntimeError(version.to_canonical_string())",
+            ),
         )
+        history = await client.get_workflow_handle(runs.young).fetch_history()
+        events = history.to_json_dict()["events"]
+        assert events[8]["eventType"] == "EVENT_TYPE_WORKFLOW_TASK_STARTED"
+        lines = [
+            json.dumps({"workflow_id": "o", "history": {"events": events[:length]}})
+            for length in (1, 9)
+        ]
+        done = replay(runs.command("b1", "--app", "own", **own), *lines)
+        outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+        # Nothing has run yet in the first; in the second the activity has just been done.
+        assert [(each["event_id"], each["error"]) for each in outcomes] == [
+            (None, None),
+            (9, f"the workflow code raises RuntimeError: {runs.name}.b1"),
+        ]
+
+    @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"workflow_id": "a", "history": {}}'])
+    def test_bad_input(self, runs: Runs, line: str) -> None:
+        """A line that is no history is named: exit code 2, and nothing on stdout."""
+        done = replay(runs.command("v1"), "", line)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("workers: line 2 of the input is no history: ")
         assert done.stderr.count("\n") == 1

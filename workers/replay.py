@@ -169,12 +169,18 @@ class _Replays:
         # A dynamic workflow has no name: it takes every type.
         if self._replayer is None or not {given.workflow_type, None} & self._names:
             return None, f"{self._module} offers no workflow {given.workflow_type}"
+        if not any(
+            event.HasField("workflow_task_completed_event_attributes")
+            for event in given.history.events
+        ):
+            return None  # no code has run yet; the SDK would wait for it for ever
         trace = _Trace()
         for runner in self._runners:
             runner.watch(given, trace)
         result = await self._replayer.replay_workflow(given.history, raise_on_replay_failure=False)
         found: list[tuple[int | None, str]] = []
-        if result.replay_failure is not None:
+        # The SDK lets pass what fails in the task after the history's end.
+        if result.replay_failure is not None or trace.failure is not None:
             found.append(_failure(given.history, trace, str(result.replay_failure)))
         if (drift := first_drift(given.history, trace.commands)) is not None:
             found.append(drift)
@@ -212,7 +218,7 @@ class _WatchedRunner(WorkflowRunner):
         activate, trace = instance.activate, self._trace
 
         def watched(act: WorkflowActivation) -> WorkflowActivationCompletion:
-            if not act.HasField("deployment_version_for_current_task"):
+            if not act.is_replaying:
                 # A task that no build has completed yet is this build's, as in a worker.
                 act.deployment_version_for_current_task.deployment_name = self._deployment
                 act.deployment_version_for_current_task.build_id = self._build_id

@@ -1,15 +1,28 @@
-"""What the demo's builds share: the shapes of an order, and the activity behind each step."""
+"""What the demo's builds share: the shapes of an order, and the activities behind its steps."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from temporalio import activity, workflow
 
-__all__ = ["OrderInput", "OrderResult", "Step", "current_build_id", "perform", "take_step"]
+__all__ = [
+    "OrderInput",
+    "OrderResult",
+    "Step",
+    "charge",
+    "current_build_id",
+    "inspect",
+    "receipt",
+    "renew",
+    "reserve",
+    "ship",
+    "take_step",
+]
 
 
 @dataclass
@@ -37,12 +50,47 @@ class OrderResult:
     steps: list[Step] = field(default_factory=list)
 
 
-@activity.defn
-async def perform(step: str, order_id: str) -> str:
-    """Do the work of one step of an order; returns the build id of the worker that did it."""
-    activity.logger.debug("performing %s for %s", step, order_id)
+async def _work(order_id: str) -> str:
+    """Do the work of one step; returns the build id of the worker that did it."""
+    activity.logger.debug("working on %s", order_id)
     await asyncio.sleep(0.05)
     return os.environ["BUILD_ID"]  # workers.host sets it
+
+
+@activity.defn
+async def reserve(order_id: str) -> str:
+    """Set the goods aside."""
+    return await _work(order_id)
+
+
+@activity.defn
+async def inspect(order_id: str) -> str:
+    """Look whether the goods are what they should be."""
+    return await _work(order_id)
+
+
+@activity.defn
+async def charge(order_id: str) -> str:
+    """Take the money."""
+    return await _work(order_id)
+
+
+@activity.defn
+async def ship(order_id: str) -> str:
+    """Send the goods."""
+    return await _work(order_id)
+
+
+@activity.defn
+async def receipt(order_id: str) -> str:
+    """Send the receipt."""
+    return await _work(order_id)
+
+
+@activity.defn
+async def renew(subscription_id: str) -> str:
+    """Renew a subscription for one more cycle."""
+    return await _work(subscription_id)
 
 
 def current_build_id() -> str:
@@ -54,12 +102,13 @@ def current_build_id() -> str:
     return version.build_id if version else workflow.info().get_current_build_id()
 
 
-async def take_step(name: str, order: OrderInput, seconds: float) -> Step:
-    """Perform one step, then wait ``seconds`` before the next one may begin."""
+async def take_step(
+    step: Callable[[str], Awaitable[str]], order: OrderInput, seconds: float
+) -> Step:
+    """Do one step, then wait ``seconds`` before the next one may begin."""
+    build_id = current_build_id()
     done_by = await workflow.execute_activity(
-        perform,
-        args=[name, order.order_id],
-        start_to_close_timeout=timedelta(seconds=10),
+        step, order.order_id, start_to_close_timeout=timedelta(seconds=10)
     )
     await workflow.sleep(seconds)
-    return Step(name, current_build_id(), done_by)
+    return Step(step.__name__, build_id, done_by)

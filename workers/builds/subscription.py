@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from workers.builds.steps import current_build_id, perform
+from workers.builds.steps import current_build_id, renew
 
 __all__ = ["Subscription", "SubscriptionInput", "SubscriptionResult"]
 
@@ -49,8 +49,8 @@ class Subscription:
         builds = list(subscription.builds)
         while len(builds) < subscription.cycles:
             await workflow.execute_activity(
-                perform,
-                args=["renew", subscription.subscription_id],
+                renew,
+                subscription.subscription_id,
                 start_to_close_timeout=timedelta(seconds=10),
             )
             await workflow.sleep(subscription.seconds)

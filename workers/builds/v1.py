@@ -7,15 +7,18 @@ from temporalio import workflow
 from workers.builds.steps import (
     OrderInput,
     OrderResult,
+    charge,
     current_build_id,
-    perform,
+    renew,
+    reserve,
+    ship,
     take_step,
 )
 from workers.builds.subscription import Subscription
 
 __all__ = ["ACTIVITIES", "WORKFLOWS", "Greeting", "Order", "Subscription"]
 
-STEPS = ("reserve", "charge", "ship")
+STEPS = (reserve, charge, ship)
 
 
 @workflow.defn
@@ -36,11 +39,11 @@ class Order:
     async def run(self, order: OrderInput) -> OrderResult:
         """Return every step with the build that ran it."""
         result = OrderResult(order.order_id)
-        for name in STEPS:
-            result.steps.append(await take_step(name, order, order.seconds / len(STEPS)))
+        for step in STEPS:
+            result.steps.append(await take_step(step, order, order.seconds / len(STEPS)))
         workflow.logger.info("order shipped")
         return result
 
 
 WORKFLOWS = [Greeting, Order, Subscription]
-ACTIVITIES = [perform]
+ACTIVITIES = [*STEPS, renew]

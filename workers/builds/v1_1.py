@@ -1,14 +1,15 @@
 """Build v1.1: compatible with v1. It also sends a receipt, behind a patch.
 
-`workflow.patched` is false where a run of v1 is replayed and true in new runs,
-so that histories of both builds replay here.
+`workflow.patched` is true where a run gets there for the first time, and false where
+the history of a v1 run that went past it is replayed: histories of both builds
+replay here, and an order that v1 began gets its receipt, too.
 """
 
 from __future__ import annotations
 
 from temporalio import workflow
 
-from workers.builds.steps import OrderInput, OrderResult, perform, take_step
+from workers.builds.steps import OrderInput, OrderResult, receipt, renew, take_step
 from workers.builds.subscription import Subscription
 from workers.builds.v1 import STEPS, Greeting
 
@@ -23,13 +24,13 @@ class Order:
     async def run(self, order: OrderInput) -> OrderResult:
         """Return every step with the build that ran it."""
         result = OrderResult(order.order_id)
-        for name in STEPS:
-            result.steps.append(await take_step(name, order, order.seconds / len(STEPS)))
+        for step in STEPS:
+            result.steps.append(await take_step(step, order, order.seconds / len(STEPS)))
         if workflow.patched("receipt"):
-            result.steps.append(await take_step("receipt", order, 0))
+            result.steps.append(await take_step(receipt, order, 0))
         workflow.logger.info("order shipped, receipt sent")
         return result
 
 
 WORKFLOWS = [Greeting, Order, Subscription]
-ACTIVITIES = [perform]
+ACTIVITIES = [*STEPS, receipt, renew]

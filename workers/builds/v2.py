@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from workers.builds.steps import OrderInput, OrderResult, perform, take_step
+from workers.builds.steps import (
+    OrderInput,
+    OrderResult,
+    charge,
+    inspect,
+    renew,
+    reserve,
+    ship,
+    take_step,
+)
 from workers.builds.subscription import Subscription
 from workers.builds.v1 import Greeting
 
 __all__ = ["ACTIVITIES", "WORKFLOWS", "Greeting", "Order", "Subscription"]
 
-STEPS = ("reserve", "inspect", "charge", "ship")
+STEPS = (reserve, inspect, charge, ship)
 
 
 @workflow.defn
@@ -25,11 +34,11 @@ class Order:
     async def run(self, order: OrderInput) -> OrderResult:
         """Return every step with the build that ran it."""
         result = OrderResult(order.order_id)
-        for name in STEPS:
-            result.steps.append(await take_step(name, order, order.seconds / len(STEPS)))
+        for step in STEPS:
+            result.steps.append(await take_step(step, order, order.seconds / len(STEPS)))
         workflow.logger.info("order inspected and shipped")
         return result
 
 
 WORKFLOWS = [Greeting, Order, Subscription]
-ACTIVITIES = [perform]
+ACTIVITIES = [*STEPS, renew]
