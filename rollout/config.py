@@ -107,7 +107,8 @@ class Check(_Table, frozen=True, kw_only=True):
 
     name: Name
     query: Name
-    """PromQL with one value; ``$target`` and ``$current`` stand for the build ids."""
+    """PromQL that gives exactly one value (aggregate). ``$target``, ``$current``, ``$deployment``
+    and ``$window`` are filled in; compare labels with them by ``=``."""
     min: float | None = None
     max: float | None = None
 
@@ -118,7 +119,8 @@ class Analysis(_Table, frozen=True, kw_only=True):
     window: Seconds = Seconds(60)
     """How far back the comparison looks; never beyond the last routing change."""
     min_samples: Annotated[int, msgspec.Meta(ge=1)] = 20
-    """Fewer closed workflows and activities than this of the target say nothing: hold."""
+    """Closed workflows and activities of the target, together, that it takes to go on; and of
+    each kind of work that it takes to convict it."""
     failure_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.05
     """How much more of the target's activities or workflows may fail than of the current's."""
     latency_ratio: Annotated[float, msgspec.Meta(ge=1)] = 2.0

@@ -257,8 +257,6 @@ def _judge(config: RolloutConfig, seen: Observation, held: float) -> Judgement:
     """What the metrics say of the target; ``held``: seconds since the step's pause was over."""
     if config.analysis is None:
         return Judgement("advance", "no analysis is configured")
-    if seen.measurements is None:
-        return Judgement("hold", "nothing has been measured yet")
     return judge(config.analysis, seen.measurements, held)
 
 

@@ -8,9 +8,23 @@ import pytest
 
 from rollout.config import edit, load, parse
 from stack.exit import Misuse
-from stack.settings import ROLLOUT_FILE
 
-SHIPPED = ROLLOUT_FILE.read_text(encoding="utf-8")
+TEXT = """\
+# Intent.
+[deployment]
+name = "greetings"       # as in --deployment
+task_queue = "greetings"
+baseline = "v1"
+target = "v2"            # wanted
+paused = false
+
+[progressive]
+settle = "20s"
+steps = [
+  { percentage = 10, pause = "30s" },
+  { percentage = 50, pause = "30s" },
+]
+"""
 
 
 def test_the_shipped_file_loads() -> None:
@@ -25,32 +39,32 @@ def test_the_shipped_file_loads() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("percentage = 50", "percentage = 110", "line 16: progressive.steps[1].percentage"),
-        ("percentage = 50", "percentage = 5", "line 14: the percentages of the steps"),
+        ("percentage = 50", "percentage = 110", "line 13: progressive.steps[1].percentage"),
+        ("percentage = 50", "percentage = 5", "line 11: the percentages of the steps"),
         (
             'pause = "30s" },\n]',
             "pause = 30 },\n]",
-            "line 16: progressive.steps[1].pause: 30 is no",
+            "line 13: progressive.steps[1].pause: 30 is no",
         ),
         (
             'settle = "20s"',
             'settle = "20x"',
-            "line 13: progressive.settle: '20x' is not a duration",
+            "line 10: progressive.settle: '20x' is not a duration",
         ),
-        ('name = "greetings"', 'name = "a.b"', "line 6: deployment name 'a.b'"),
-        ('target = "v2"', "target = v2", "line 9: "),
-        ('target = "v2"', "", "line 5: deployment: Object missing required field `target`"),
-        ("settle", "setle", "line 13: progressive: Object contains unknown field `setle`"),
-        ("[progressive]", "[progresive]", "line 12: Object contains unknown field `progresive`"),
-        ("paused = false", 'pace = "x"', "line 10: deployment.pace: Invalid enum value 'x'"),
-        ('target = "v2"', 'target = "v\'2"', "line 9: build id"),
+        ('name = "greetings"', 'name = "a.b"', "line 3: deployment name 'a.b'"),
+        ('target = "v2"', "target = v2", "line 6: "),
+        ('target = "v2"', "", "line 2: deployment: Object missing required field `target`"),
+        ("settle", "setle", "line 10: progressive: Object contains unknown field `setle`"),
+        ("[progressive]", "[progresive]", "line 9: Object contains unknown field `progresive`"),
+        ("paused = false", 'pace = "x"', "line 7: deployment.pace: Invalid enum value 'x'"),
+        ('target = "v2"', 'target = "v\'2"', "line 6: build id"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(before: str, after: str, message: str) -> None:
     """One line says the file, the line in it and what is wrong there."""
-    assert before in SHIPPED
+    assert before in TEXT
     with pytest.raises(Misuse) as caught:
-        parse(SHIPPED.replace(before, after, 1))
+        parse(TEXT.replace(before, after, 1))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -58,19 +72,19 @@ def test_a_mistake_is_named_with_its_line(before: str, after: str, message: str)
 def test_an_edit_keeps_everything_else(tmp_path: Path) -> None:
     """Setting one key leaves comments, order and all other lines as they were."""
     file = tmp_path / "rollout.toml"
-    file.write_text(SHIPPED, encoding="utf-8")
+    file.write_text(TEXT, encoding="utf-8")
     edit(file, "deployment", paused=True)
-    assert file.read_text(encoding="utf-8") == SHIPPED.replace("paused = false", "paused = true")
+    assert file.read_text(encoding="utf-8") == TEXT.replace("paused = false", "paused = true")
     assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_bad_edit_changes_nothing(tmp_path: Path) -> None:
     """A value that the file could not hold is refused, and the file stays as it was."""
     file = tmp_path / "rollout.toml"
-    file.write_text(SHIPPED, encoding="utf-8")
+    file.write_text(TEXT, encoding="utf-8")
     with pytest.raises(Misuse):
         edit(file, "deployment", target="no such; build")
-    assert file.read_text(encoding="utf-8") == SHIPPED
+    assert file.read_text(encoding="utf-8") == TEXT
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
