@@ -44,7 +44,7 @@ class Program:
     command: tuple[str, ...]
     directory: str | None
     environment: Mapping[str, str]
-    """What the files add to supervisord's own environment."""
+    """What its section and [supervisord] add to supervisord's own environment."""
     autostart: bool = True
 
 
@@ -98,7 +98,6 @@ def read(path: Path) -> SupervisorConf:
     if unreadable := tuple(_unreadable(files)):  # supervisord passes over a file that is not ours
         return SupervisorConf((), None, unreadable)
     problems = [*_unknown_sections(parser), *_unknown_options(parser), *_duplicates(files)]
-    general = options.configroot.supervisord.environment or {}
     programs = []
     for group in options.process_group_configs:
         for process in group.process_configs:
@@ -107,7 +106,7 @@ def read(path: Path) -> SupervisorConf:
             except ValueError as error:  # supervisord would find out when it starts it
                 problems.append(f"{process.name}: its command cannot be read: {error}")
                 continue
-            own = {**general, **(process.environment or {})}
+            own = process.environment or {}
             programs.append(Program(process.name, words, process.directory, own, process.autostart))
     sockets = [config["file"] for config in options.server_configs if "file" in config]
     return SupervisorConf(tuple(programs), next(iter(sockets), None), tuple(problems))

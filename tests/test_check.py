@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from stack import supervisor_conf
+from stack.launches import see_through
+from stack.settings import SUPERVISORD_CONF, embedded_temporal
 from tests.stack_clone import stack_clone
 
 
@@ -104,6 +106,12 @@ class TestSupervisorConf:
         (problem,) = problems_of(tmp_path, "", one="[program:a]\ncommand=cat\nprioritty=1\n")
         assert "one.ini: [program:a] prioritty is no option" in problem
 
+    def test_no_text(self, tmp_path: Path) -> None:
+        """A file that is no text is told by its name."""
+        (tmp_path / "one.ini").write_bytes(b"[program:a]\ncommand=\xff\n")
+        (problem,) = problems_of(tmp_path, "")
+        assert problem.endswith("one.ini cannot be read: it is not UTF-8 text")
+
     def test_one_name_twice(self, tmp_path: Path) -> None:
         """Two sections of one name, which supervisord would merge, are told with both files."""
         section = "[program:a]\ncommand=cat\n"
@@ -120,6 +128,15 @@ class TestSupervisorConf:
             "supervisor.rpcinterface:make_main_rpcinterface\nanything=1\n"
             "[ctlplugin:x]\nsupervisor.ctl_factory=a:b\nfolder=/tmp\n",
         )
+
+
+@pytest.mark.parametrize("variable", ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "OTHER", "PATH"])
+def test_when_the_embedded_server_is_needed(variable: str) -> None:
+    """temporal.ini leaves the server out for the variables that `embedded_temporal` goes by."""
+    programs = supervisor_conf.read(SUPERVISORD_CONF).programs
+    (temporal,) = (each for each in programs if each.name == "temporal")
+    environ = {variable: "something"}
+    assert see_through(temporal, environ).needed == embedded_temporal(environ)
 
 
 class TestCheckCommand:
@@ -154,6 +171,37 @@ class TestCheckCommand:
         ):
             assert [line for line in lines if re.search(said, line)], (said, lines)
         assert len(lines) == 6
+
+    @pytest.mark.parametrize(
+        ("old", "new", "code", "said"),
+        [
+            ('name = "greetings"', 'name = "other"', 2, "'other', and no worker program is of it"),
+            ('target = "v2"', 'target = "v7"', 0, "warning: no worker program here runs 'v7'"),
+        ],
+    )
+    def test_what_no_program_has(self, old: str, new: str, code: int, said: str) -> None:
+        """A deployment that no worker program has is an error, a version a warning."""
+        with stack_clone() as clone:
+            clone.edit("rollout.toml", old, new)
+            done = clone.python("-m", "stack", "check")
+        assert said in done.stdout.splitlines()[0]
+        assert done.returncode == code
+
+    def test_another_server_that_is_away(self) -> None:
+        """A Temporal server that this stack does not run itself is told if it is away, once."""
+        with stack_clone(TEMPORAL_ADDRESS="127.0.0.1:1") as clone:
+            done = clone.python("-m", "stack", "check")
+        (line,) = done.stdout.splitlines()
+        assert line.startswith("check: Temporal is not reachable at 127.0.0.1:1 (Connection ref")
+        assert done.returncode == 1
+
+    @pytest.mark.parametrize(("host", "code"), [("a.example", 2), ("192.0.2.77", 1)])
+    def test_a_metrics_host_that_is_none(self, host: str, code: int) -> None:
+        """METRICS_HOST has to be an IP address of this machine."""
+        with stack_clone(METRICS_HOST=host) as clone:
+            done = clone.python("-m", "stack", "check")
+        assert done.stdout.startswith("check: METRICS_HOST=")
+        assert done.returncode == code
 
     @pytest.mark.parametrize("value", ["http", "0", "70000"])
     def test_a_port_that_is_none(self, value: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack.launch import expand
+from stack.launch import NOT_NEEDED, expand
 from stack.settings import ROOT, VENV_BIN
 from tests.temporal_server import free_port
 
@@ -121,6 +121,26 @@ class TestCommand:
         assert len(output.splitlines()) == 1
 
 
+class TestUnlessEnv:
+    """``--unless-env``."""
+
+    def test_leaves_the_command_out(self) -> None:
+        """Where the variable is set, COMMAND is not started; one line says so, and a code."""
+        began = time.monotonic()
+        process = launch("--unless-env", "ELSEWHERE", "echo", "begun", ELSEWHERE="yes")
+        output, _ = process.communicate(timeout=20)
+        assert output == "launch: echo is not needed: ELSEWHERE is set\n"
+        assert process.returncode == NOT_NEEDED
+        assert time.monotonic() - began > 2  # temporal.ini's startsecs
+
+    @pytest.mark.parametrize("environ", [{}, {"ELSEWHERE": ""}])
+    def test_starts_the_command(self, environ: Mapping[str, str]) -> None:
+        """Where the variable is not set, or empty, COMMAND is started."""
+        process = launch("--unless-env", "ELSEWHERE", "echo", "begun", **environ)
+        output, _ = process.communicate(timeout=20)
+        assert output == "begun\n"
+
+
 class TestPort:
     """``--port`` and ``--then``."""
 
@@ -135,6 +155,15 @@ class TestPort:
             assert "stack.launch" in psutil.Process(process.pid).cmdline()
         output, _ = process.communicate(timeout=20)
         assert output == "begun\n"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere loopback is one address")
+    def test_where_metrics_are_served(self) -> None:
+        """A port counts as taken where METRICS_HOST has it taken."""
+        with socket.create_server(("127.0.0.2", 0)) as owner:
+            port = str(owner.getsockname()[1])
+            words = ("--port", port, "--wait", "0.3", "echo", "begun")
+            output, _ = launch(*words, METRICS_HOST="127.0.0.2").communicate(timeout=20)
+        assert output == f"launch: port {port} is still taken after 0.3 s\n"
 
     def test_gives_up(self) -> None:
         """A port that stays taken ends the wait with a line that names it."""

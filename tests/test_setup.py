@@ -411,15 +411,19 @@ def grafana_home(home: Path) -> Path:
 class TestLinkPrograms:
     """Which of the optional programs supervisord is to see."""
 
-    def test_temporal_is_left_out_where_another_is_named(self, tmp_path: Path) -> None:
-        """The embedded Temporal's program is linked only while no other server is named."""
-        link = tmp_path / "programs/temporal.ini"
+    def test_grafana_only_where_it_is_installed(self, tmp_path: Path) -> None:
+        """Grafana's program is linked while it is installed; a person's own file is let be."""
+        link, own = tmp_path / "programs/grafana.ini", tmp_path / "programs/own.ini"
+        program = tmp_path / "tools/grafana/bin/grafana"
+        script(program)
         link.parent.mkdir()
-        assert link_programs(tmp_path, {}) == ["temporal"]
+        own.touch()
+        link_programs(tmp_path)
         assert not link.readlink().is_absolute()
-        assert "[program:temporal]" in link.read_text()
-        assert link_programs(tmp_path, {"TEMPORAL_ADDRESS": "cluster:7233"}) == []
-        assert not link.is_symlink()
+        assert "[program:grafana]" in link.read_text()
+        program.unlink()
+        link_programs(tmp_path)
+        assert list(link.parent.iterdir()) == [own]
 
 
 @pytest.fixture

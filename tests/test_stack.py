@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -19,6 +20,7 @@ from tests.stack_clone import StackClone, stack_clone
 
 pytestmark = pytest.mark.stack
 
+DRAINS = "sh -c \"trap 'sleep 1.5; exit' TERM; while true; do sleep 0.2; done\""
 IGNORES_TERM = "sh -c \"trap '' TERM; while true; do sleep 0.2; done\""
 
 
@@ -223,12 +225,79 @@ class TestSmallStack:
             assert_nothing_left(clone)
 
     def test_a_killed_supervisord(self) -> None:
-        """After kill -9 of supervisord its programs end, and `up` brings the stack back."""
+        """After kill -9 of supervisord its programs end, and `up` waits and starts them anew."""
         with stack_clone(TEMPORAL_ADDRESS="127.0.0.1:1") as clone:
-            clone.only(good="sleep 600")
+            clone.only(slow=DRAINS)
             assert clone.up().returncode == 0
+            old = {process.pid for process in clone.processes()}
             pid = int((clone.root / "var" / "run" / "supervisord.pid").read_text())
             psutil.Process(pid).kill()
-            wait_until(lambda: not clone.processes())
+            up = clone.up()
+            assert up.returncode == 0
+            assert "of a supervisord that was killed" in up.stdout
+            assert clone.states() == {"slow": "RUNNING"}
+            assert old.isdisjoint(process.pid for process in clone.processes())
+
+    def test_another_up_is_under_way(self) -> None:
+        """While one `up` is at work, a second is refused on one line."""
+        with stack_clone(TEMPORAL_ADDRESS="127.0.0.1:1") as clone:
+            clone.only(good="sleep 600")
+            with (clone.root / "var/run/up.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                up = clone.up()
+            assert up.returncode == 1
+            assert up.stdout == "stack: another `make up` is under way\n"
+            assert clone.up().returncode == 0  # supervisord does not hold on to the lock
+
+    def test_json_whatever_the_shell_likes(self) -> None:
+        """LOG_FORMAT of the shell that starts the stack does not reach the log files."""
+        with stack_clone(TEMPORAL_ADDRESS="127.0.0.1:1", LOG_FORMAT="console") as clone:
+            clone.only(good="sh -c 'echo the format is $LOG_FORMAT; sleep 600'")
             assert clone.up().returncode == 0
-            assert clone.states() == {"good": "RUNNING"}
+            wait_until(lambda: clone.log("good") == "the format is json\n")
+
+
+class TestAnotherServer:
+    """TEMPORAL_ADDRESS, set or not, at one start and at the next."""
+
+    @pytest.fixture
+    def clone(self) -> Iterator[StackClone]:
+        """A stack of one program that is always there, and one instead of Temporal."""
+        with stack_clone() as clone:
+            clone.only(always="sleep 600", embedded="--unless-env TEMPORAL_ADDRESS sleep 600")
+            clone.edit(
+                "supervisord.conf",
+                "launch --unless-env TEMPORAL_ADDRESS sleep 600\nstartsecs = 0",
+                "launch --unless-env TEMPORAL_ADDRESS sleep 600\nstartsecs = 1\n"
+                "autorestart = unexpected\nexitcodes = 77",
+            )
+            yield clone
+
+    def test_a_running_stack_is_let_be(self, clone: StackClone) -> None:
+        """`up` in a shell with another TEMPORAL_ADDRESS shows a running stack as it is."""
+        clone.environ["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
+        assert clone.up().returncode == 0
+        assert clone.states() == {"always": "RUNNING"}  # what is not needed is not even shown
+        del clone.environ["TEMPORAL_ADDRESS"]
+        up = clone.up("--timeout", "5")
+        assert up.returncode == 0, up.stdout
+        assert "ready, 1 programs are RUNNING" in up.stdout
+        assert clone.states() == {"always": "RUNNING"}
+
+    def test_the_last_run_decides_nothing(self, clone: StackClone) -> None:
+        """A bare supervisord goes by its own environment, whatever `up` was started in."""
+        both = {"always": "RUNNING", "embedded": "RUNNING"}
+        for at_up, then, states in (
+            ("127.0.0.1:1", "", both),
+            ("", "127.0.0.1:1", {**both, "embedded": "EXITED"}),
+        ):
+            clone.environ["TEMPORAL_ADDRESS"] = at_up
+            assert clone.up().returncode == 0
+            clone.down()
+            clone.environ["TEMPORAL_ADDRESS"] = then
+            clone.python("-m", "supervisor.supervisord", "-c", "supervisord.conf")
+            wait_until(lambda wanted=states: clone.states() == wanted)  # type: ignore[misc]
+            up = clone.up("--timeout", "5")
+            assert up.returncode == 0, up.stdout
+            assert clone.states() == states
+            clone.down()
