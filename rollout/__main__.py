@@ -123,6 +123,9 @@ def _add_changes(command: AddCommand) -> None:
     )
     add.add_argument("--app", help="module of the build's workflows; default: workers/builds")
     add.add_argument("--metrics-port", type=int, help="default: the first free one from 9103")
+    add.add_argument(
+        "flags", nargs="*", metavar="FLAG", help="after --: more for `python -m workers`"
+    )
 
     retire = of_a_build("retire", changes.retire, "stop and remove a version that is safe to stop")
     retire.add_argument("--force", action="store_true", help="even if it is not safe; asks first")

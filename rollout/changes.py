@@ -16,14 +16,14 @@ from temporalio.service import RPCError
 from rollout.act import Actor
 from rollout.config import UNVERSIONED, RolloutConfig, edit, load, valid_build_id
 from rollout.controller import own_identity
-from rollout.fleet import Fleet, NotYet, delete_version
+from rollout.fleet.fleet import Fleet, NotYet, delete_version
 from rollout.look import look
 from rollout.model import Observation
 from rollout.observe import Observer, note
+from rollout.replay.verification import as_json, render, summary
+from rollout.replay.verify import try_move, verify_build
 from rollout.unversioned import without_unversioned_worker
 from rollout.verdict import safe_to_stop
-from rollout.verification import as_json, render, summary
-from rollout.verify import try_move, verify_build
 from stack.connect import connect
 from stack.exit import Failure
 from stack.supervisor_rpc import Supervisor
@@ -223,6 +223,7 @@ async def add(arguments: argparse.Namespace) -> int:
             app=arguments.app,
             task_queue=config.deployment.task_queue,
             metrics_port=arguments.metrics_port,
+            flags=arguments.flags,
             registered=registered,
         )
     print(f"{added.name} polls, metrics on port {added.metrics_port}, log {added.log_file}")

@@ -7,9 +7,9 @@ from datetime import datetime, timezone
 
 from temporalio.client import Client
 
+from rollout.analysis.measure import measure
 from rollout.config import RolloutConfig
 from rollout.gate import read_gate
-from rollout.measure import measure
 from rollout.model import GateRun, Measurements, Observation
 from rollout.observe import Observer
 from stack.settings import prometheus_url

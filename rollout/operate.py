@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from rollout.act import Actor, Refused
 from rollout.config import RolloutConfig
-from rollout.fleet import Fleet, delete_version
+from rollout.fleet.fleet import Fleet, delete_version
 from rollout.gate import start_gate
 from rollout.model import (
     Action,
@@ -25,8 +25,8 @@ from rollout.model import (
     Verify,
 )
 from rollout.observe import note
-from rollout.verification import summary
-from rollout.verify import verify_build
+from rollout.replay.verification import summary
+from rollout.replay.verify import verify_build
 from stack.exit import Failure
 from stack.supervisor_rpc import Supervisor
 
@@ -70,7 +70,7 @@ class Operator:
                 log.error("rolling back", build_id=build_id, reason=reason)
                 await self._say(action, self.actor.annotate(build_id, blocked))
             case StopProgram(build_id):
-                await self._in_time(action, self._fleet.stop, build_id)
+                await self._in_time(action, self._stop, build_id)
             case StartProgram(build_id):
                 await self._in_time(action, self._fleet.start, build_id)
             case RemoveProgram(build_id):
@@ -101,7 +101,13 @@ class Operator:
         fingerprint = seen.version(build_id).fingerprint
         await self.actor.annotate(build_id, {"verified": note(fingerprint, outcome)})
 
+    async def _stop(self, build_id: str) -> None:
+        # Not waited for: a drain takes its time, and the rollout goes on meanwhile.
+        await self._fleet.stop(build_id, wait=False)
+
     async def _delete(self, build_id: str) -> None:
+        # Mostly nothing is left to remove; a controller killed while it removed left some.
+        await self._fleet.remove(build_id)
         await delete_version(self._client, self._deployment, build_id, self._identity)
 
     async def _in_time(

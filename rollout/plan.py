@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from rollout.analysis import Judgement, judge
+from rollout.analysis.judge import Judgement, judge
 from rollout.config import UNVERSIONED, Gate, RolloutConfig, Seconds
 from rollout.model import (
     Action,

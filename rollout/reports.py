@@ -11,16 +11,16 @@ from rich.console import Console
 from temporalio.service import RPCError
 
 from rollout import history as past
-from rollout import version_sets, version_sets_status
 from rollout.config import RolloutConfig, load
 from rollout.controller import is_running, own_identity
+from rollout.legacy import version_sets, version_sets_status
 from rollout.limits import deletable, warning
 from rollout.look import look
 from rollout.model import Observation, Plan
 from rollout.plan import plan as make_plan
 from rollout.status import as_json, as_table
 from rollout.sunset import kept
-from rollout.watch import watch as watch_rollout
+from rollout.watching.watch import watch as watch_rollout
 from stack import graphs, settings
 from stack.connect import connect
 from stack.exit import Failure

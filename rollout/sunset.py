@@ -70,6 +70,8 @@ def _farewell(
     verdict = safe_to_stop(seen, version.build_id, config.deployment.target, now)
     if idle_since is None or not verdict.safe_to_stop:
         return None
+    if version.process == "STOPPING":
+        return None
     if version.process is not None and version.process not in _DOWN:
         due = _due(idle_since, config.sunset.stop, now)
         return StopProgram(version.build_id) if due else None

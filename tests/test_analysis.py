@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.analysis import Judgement, judge, slowest_allowed
+from rollout.analysis.judge import Judgement, judge, slowest_allowed
 from rollout.config import Analysis, Check, Seconds
 from rollout.model import BuildSample, CheckResult, Measurements
 

@@ -14,7 +14,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client
 
-from rollout.deletion import NotYet, delete_version
+from rollout.fleet.deletion import NotYet, delete_version
 from rollout.observe import Observer
 from stack.exit import Failure
 from tests.supervisord import eventually

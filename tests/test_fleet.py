@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from rollout.fleet import Fleet
-from rollout.loading import Loader
+from rollout.fleet.fleet import Fleet
+from rollout.fleet.loading import Loader
+from rollout.fleet.program_files import NewWorker
 from rollout.observe import Observer
-from rollout.program_files import NewWorker
 from stack.exit import Failure, Misuse
 from stack.supervisor_rpc import NotRunning, Supervisor
 from tests.fleet_stack import BYSTANDERS, FleetStack

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-import rollout.measure
+import rollout.analysis.measure
+from rollout.analysis.measure import measure
 from rollout.config import Analysis, Check, Seconds
-from rollout.measure import measure
 from rollout.model import BuildSample, CheckResult, Measurements
 from tests.prometheus import Prometheus, expositions, wait_for
 from tests.supervisord import eventually
@@ -354,7 +354,7 @@ class TestProblems:
 
     async def test_old_scrapes(self, metered: Metered, monkeypatch: pytest.MonkeyPatch) -> None:
         """A last scrape that is too old is no measurement."""
-        monkeypatch.setattr(rollout.measure, "STALE", -1.0)
+        monkeypatch.setattr(rollout.analysis.measure, "STALE", -1.0)
 
         assert str((await metered.measure("rises")).problem).startswith(
             "it last scraped a worker of v2 "

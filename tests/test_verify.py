@@ -17,10 +17,10 @@ import pytest
 from rich.console import Console
 from temporalio.client import Client, WorkflowHandle
 
-import rollout.verify
-from rollout.replay_process import ReplayCommand, replay_command
-from rollout.verification import Replayed, Verification, as_json, render, summary
-from rollout.verify import movable_runs, try_move, verify, verify_build
+import rollout.replay.verify
+from rollout.replay.process import ReplayCommand, replay_command
+from rollout.replay.verification import Replayed, Verification, as_json, render, summary
+from rollout.replay.verify import movable_runs, try_move, verify, verify_build
 from stack.exit import Failure
 from stack.settings import ROOT
 from stack.supervisor_rpc import Supervisor
@@ -242,7 +242,7 @@ class TestVerify:
         self, client: Client, runs: Runs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A history that is too long is left out, and that is said."""
-        monkeypatch.setattr(rollout.verify, "MAX_EVENTS", 20)
+        monkeypatch.setattr(rollout.replay.verify, "MAX_EVENTS", 20)
         found = await verify(client, runs.name, "v1", runs.command("v1.1"), 20)
         replayed = {run.workflow_id for run in found.runs}
         left_out = {reason.split()[0] for reason in found.left_out}

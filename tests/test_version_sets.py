@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 from temporalio.client import Client
 
-from rollout.version_sets import Build, Place, VersionSets, register, safe_to_stop, status
-from rollout.version_sets_status import as_json, render
+from rollout.legacy.version_sets import Build, Place, VersionSets, register, safe_to_stop, status
+from rollout.legacy.version_sets_status import as_json, render
 from stack.exit import Failure
 from tests.supervisord import eventually
 from tests.temporal_server import DevServer

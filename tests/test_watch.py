@@ -14,13 +14,13 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from rollout.bars import ASCII, BLOCKS, bar, glyphs_for, trend
 from rollout.config import RolloutConfig, parse
-from rollout.controller_log import ControllerLog
 from rollout.model import GateRun, Observation, Plan, Ramp, Version
-from rollout.picture import render
-from rollout.traffic import Traffic, read_traffic
-from rollout.view import Context, Event, Trends, View, changes, steps, view_of
+from rollout.watching.bars import ASCII, BLOCKS, bar, glyphs_for, trend
+from rollout.watching.controller_log import ControllerLog
+from rollout.watching.picture import render
+from rollout.watching.traffic import Traffic, read_traffic
+from rollout.watching.view import Context, Event, Trends, View, changes, steps, view_of
 from stack.settings import ROOT
 from tests.prometheus import Prometheus, expositions, wait_for
 from tests.supervisord import eventually
@@ -368,7 +368,7 @@ WATCH = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from rollout.watch import watch
+from rollout.watching.watch import watch
 from stack import exit as exits
 exits.run("rollout", lambda: watch(Path(sys.argv[1]), Console(highlight=False), interval=0.2))
 """

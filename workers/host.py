@@ -23,8 +23,8 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from rollout.declare import Declaration, admit, declare
+from rollout.legacy.version_sets import register
 from rollout.standalone import take_place
-from rollout.version_sets import register
 from stack.connect import connect_patiently, is_transient
 from stack.exit import Failure, Misuse
 from workers.app import App

@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rollout import program_files
-from rollout.admission import Admission, refuse_mistakes
-from rollout.deletion import NotYet, delete_version
-from rollout.loading import BUSY, PERIOD, Loader
-from rollout.program_files import NewWorker, shown
+from rollout.fleet import program_files
+from rollout.fleet.admission import Admission, refuse_mistakes
+from rollout.fleet.deletion import NotYet, delete_version
+from rollout.fleet.loading import BUSY, PERIOD, Loader
+from rollout.fleet.program_files import NewWorker, shown
 from rollout.programs import DEFAULT_DEPLOYMENT, WorkerProgram, worker_programs
 from stack.exit import Failure
 from stack.settings import ROOT

@@ -10,8 +10,8 @@ from typing import Literal
 
 from rollout.config import RolloutConfig
 from rollout.model import Observation, Plan, Verdict, Version
-from rollout.traffic import Traffic
 from rollout.verdict import safe_to_stop, target_share
+from rollout.watching.traffic import Traffic
 
 __all__ = ["Context", "Event", "Row", "StepMark", "Trends", "View", "changes", "steps", "view_of"]
 

@@ -1,6 +1,6 @@
 """A worker's program file: its name, its text, and the port on which it serves metrics.
 
-Nothing here talks to supervisord; `rollout.fleet` does.
+Nothing here talks to supervisord; `rollout.fleet.fleet` does.
 """
 
 from __future__ import annotations

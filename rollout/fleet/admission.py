@@ -7,8 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
-from rollout.loading import Loader
-from rollout.program_files import NewWorker, free_port, is_free, shown, taken_ports, unseen
+from rollout.fleet.loading import Loader
+from rollout.fleet.program_files import NewWorker, free_port, is_free, shown, taken_ports, unseen
 from rollout.programs import WorkerProgram, worker_programs
 from stack import supervisor_conf
 from stack.exit import Failure, Misuse

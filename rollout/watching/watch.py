@@ -20,16 +20,16 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
-from rollout.bars import glyphs_for
 from rollout.config import load
 from rollout.controller import own_identity
-from rollout.controller_log import ControllerLog
 from rollout.look import look
 from rollout.model import Observation, Plan
-from rollout.picture import as_line, render
 from rollout.plan import plan
-from rollout.traffic import Traffic, read_traffic
-from rollout.view import Context, Event, Trends, View, changes, view_of
+from rollout.watching.bars import glyphs_for
+from rollout.watching.controller_log import ControllerLog
+from rollout.watching.picture import as_line, render
+from rollout.watching.traffic import Traffic, read_traffic
+from rollout.watching.view import Context, Event, Trends, View, changes, view_of
 from stack.connect import connect
 from stack.exit import Failure, Misuse
 from stack.settings import LOG_DIR, prometheus_url

@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rollout.bars import BLOCKS, Glyphs, bar, trend
-from rollout.view import Row, StepMark, View
+from rollout.watching.bars import BLOCKS, Glyphs, bar, trend
+from rollout.watching.view import Row, StepMark, View
 
 __all__ = ["as_line", "render"]
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import httpx
 
-from rollout.analysis import slowest_allowed
+from rollout.analysis.judge import slowest_allowed
+from rollout.analysis.promql import Question
 from rollout.config import Analysis
 from rollout.model import BuildSample, CheckResult, Measurements
-from rollout.promql import Question
 
 __all__ = ["measure"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from rollout.view import Event
+from rollout.watching.view import Event
 from stack.log_records import Record, parse
 
 __all__ = ["ControllerLog"]

@@ -20,8 +20,8 @@ from temporalio.client import Client, WorkflowExecution, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.observe import open_runs_query
-from rollout.replay_process import ReplayCommand, replay_command, run_replay
-from rollout.verification import Replayed, Verification
+from rollout.replay.process import ReplayCommand, replay_command, run_replay
+from rollout.replay.verification import Replayed, Verification
 from stack.exit import Failure
 
 __all__ = ["movable_runs", "try_move", "verify", "verify_build"]

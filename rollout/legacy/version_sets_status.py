@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rollout.legacy.version_sets import Build, VersionSets, safe_to_stop
 from rollout.status import count, verdict_lines
-from rollout.version_sets import Build, VersionSets, safe_to_stop
 
 __all__ = ["as_json", "render"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from rollout import program_files
+from rollout.fleet import program_files
 from stack import supervisor_conf
 from stack.exit import Failure
 from stack.supervisor_rpc import NotRunning, Process, Supervisor

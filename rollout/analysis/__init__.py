@@ -1,0 +1,1 @@
+"""Whether the target does as well as the current build: measured by Prometheus, judged purely."""

@@ -1,0 +1,1 @@
+"""The worker programs of this machine: adding, starting, stopping and removing them."""

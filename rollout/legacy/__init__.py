@@ -1,0 +1,1 @@
+"""Build-id version sets, for servers without worker deployments."""

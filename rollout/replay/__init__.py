@@ -1,0 +1,1 @@
+"""Whether a build can go on with runs of another: by replaying their histories on its code."""

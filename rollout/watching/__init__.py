@@ -1,0 +1,1 @@
+"""`rollout watch`: the rollout in a terminal, as it goes."""
