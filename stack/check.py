@@ -68,13 +68,14 @@ def problems() -> list[Problem]:
             continue
         if start.needed:
             started.append(start)
-    return [
-        *found,
+    found += [
         *_missing_commands(started),
         *_shared_ports(started),
         *_taken_ports(started),
         *questions.answers(started),
     ]
+    # A warning may be no more than what follows from a mistake: that comes first.
+    return [problem for problem in found if problem.code] or found
 
 
 def _wrong_ports() -> Iterator[Problem]:

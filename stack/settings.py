@@ -26,6 +26,7 @@ __all__ = [
     "VAR",
     "VENV_BIN",
     "embedded_temporal",
+    "host_port",
     "local_url",
     "metrics_address",
     "metrics_host",
@@ -97,7 +98,11 @@ def metrics_probe_host(environ: Mapping[str, str] = os.environ) -> str:
 
 def metrics_address(number: int, environ: Mapping[str, str] = os.environ) -> str:
     """``host:port`` of the metrics on port ``number``, for this machine to scrape."""
-    host = metrics_probe_host(environ)
+    return host_port(metrics_probe_host(environ), number)
+
+
+def host_port(host: str, number: int) -> str:
+    """``host:number``, and ``[host]:number`` for an IPv6 address."""
     return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 

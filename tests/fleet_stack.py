@@ -74,7 +74,7 @@ class FleetStack(PrivateSupervisord):
         """Run ``code``, in which ``fleet`` is the fleet, in a process of its own."""
         text = (
             "import asyncio, os, signal\nfrom pathlib import Path\n"
-            "from rollout.fleet.fleet import Fleet\nfrom rollout.loading import Loader\n"
+            "from rollout.fleet.fleet import Fleet\nfrom rollout.fleet.loading import Loader\n"
             "from stack.supervisor_rpc import Supervisor\nfrom stack.exit import finish\n"
             f"fleet = Fleet(Supervisor(Path({str(self.socket)!r})), Path({str(self.folder)!r}))\n"
             "def crash(*_, **__): os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -99,12 +99,12 @@ async def begin(server: DevServer, name: str) -> Runs:
 
 
 async def activities(handle: WorkflowHandle[Any, Any]) -> dict[int, str]:
-    """The first argument of each activity that a run has scheduled, by event id."""
+    """The type of each activity that a run has scheduled, by event id."""
     found = {}
     async for event in handle.fetch_history_events():
         if event.HasField("activity_task_scheduled_event_attributes"):
-            payload = event.activity_task_scheduled_event_attributes.input.payloads[0]
-            found[event.event_id] = json.loads(payload.data)
+            scheduled = event.activity_task_scheduled_event_attributes
+            found[event.event_id] = scheduled.activity_type.name
     return found
 
 
@@ -200,12 +200,12 @@ class TestVerify:
             assert run.event_id is not None
             assert (await activities(handle))[run.event_id] == "charge"
             assert run.error == (
-                "argument 1 of the activity perform is not what it was, "
-                "which the SDK does not notice"
+                "Nondeterminism error: Activity type of scheduled event 'charge' does not match "
+                "activity type of activity command 'inspect'"
             )
         first = found.broken[0]
         assert summary(found).startswith(
-            f"{first.workflow_id} (Order) breaks on v2 at event {first.event_id}: argument 1 of"
+            f"{first.workflow_id} (Order) breaks on v2 at event {first.event_id}: Nondeterminism"
         )
         assert summary(found).endswith("(3 of 6 runs break)")
 
@@ -262,7 +262,7 @@ class TestEvents:
         [
             pytest.param(
                 'await do("pay")',
-                "5 Nondeterminism error: Activity type of scheduled event 'perform' does not "
+                "5 Nondeterminism error: Activity type of scheduled event 'reserve' does not "
                 "match activity type of activity command 'pay'",
                 id="no event",
             ),
@@ -273,13 +273,13 @@ class TestEvents:
                 id="id and type",
             ),
             pytest.param(
-                'await do("perform", "reserve"); await workflow.execute_child_workflow("Kid")',
+                'await do("reserve", "o"); await workflow.execute_child_workflow("Kid")',
                 "11 Nondeterminism error: Child workflow machine does not handle this event: "
                 "TimerStarted",
                 id="the whole event",
             ),
             pytest.param(
-                'await do("perform", "reserve"); raise KeyError("no such step")',
+                'await do("reserve", "o"); raise KeyError("no such step")',
                 "9 the workflow code raises KeyError: 'no such step'",
                 id="the code fails",
             ),
@@ -384,7 +384,7 @@ class TestReplay:
         own = app(
             tmp_path,
             order(
-                'await do("perform", "reserve")',
+                'await do("reserve", "o")',
                 "version = workflow.info().get_current_deployment_version()",
                 "raise RuntimeError(version.to_canonical_string())",
             ),
