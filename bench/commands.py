@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import NoReturn
 
 from stack.durations import parse_duration
-from stack.exit import Misuse
 
-__all__ = ["Parser", "duration", "positive", "seconds_range", "share"]
-
-
-class Parser(argparse.ArgumentParser):
-    """Keeps the layout of its texts, and says what is wrong with a call in one line."""
-
-    def __init__(self, *, prog: str, description: str, epilog: str) -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-
-    def error(self, message: str) -> NoReturn:
-        """End with exit code 2."""
-        raise Misuse(f"{message}; see `{self.prog} --help`")
+__all__ = ["duration", "positive", "seconds_range", "share"]
 
 
 def duration(text: str) -> float:

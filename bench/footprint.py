@@ -18,8 +18,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.commands import Parser, duration
+from bench.commands import duration
 from stack import exit as stack_exit
+from stack.command_line import Parser
 from stack.connect import connect
 from stack.exit import Failure
 from stack.settings import VAR, embedded_temporal

@@ -16,9 +16,9 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
-from bench.commands import Parser
 from stack import exit as stack_exit
 from stack import logs
+from stack.command_line import Parser
 from stack.connect import connect
 from workers import app as apps
 

@@ -20,9 +20,9 @@ from client.score import Score
 from client.subscribe import subscribe
 from stack import exit as stack_exit
 from stack import logs
+from stack.command_line import Parser
 from stack.connect import connect_patiently
 from stack.durations import parse_duration
-from stack.exit import Misuse
 
 _GREETING_EXAMPLES = """\
 examples:
@@ -66,13 +66,6 @@ examples:
   python -m client load --rate 20 --orders 0 --duration 1m --json
   python -m client load --orders 1 --order-seconds 5-10 --duration 30s --drain 1m
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with a call in one line, and not how to call it."""
-
-    def error(self, message: str) -> NoReturn:
-        raise Misuse(f"{message}; see `{self.prog} --help`")
 
 
 def main() -> NoReturn:
@@ -153,7 +146,7 @@ async def _connect_unless(stopping: asyncio.Event) -> Client | None:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m client",
         description="Start one Greeting workflow, wait for it, and print its result.",
         epilog=_GREETING_EXAMPLES,
@@ -223,7 +216,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _add_subscribe(commands: argparse._SubParsersAction[_Parser], queue_help: str) -> None:
+def _add_subscribe(commands: argparse._SubParsersAction[Parser], queue_help: str) -> None:
     parser = commands.add_parser(
         "subscribe",
         help="a long-lived workflow that moves to new builds (its own --help)",

@@ -17,6 +17,7 @@ from metrics.exporter import watch_deployment, watch_supervisor
 from metrics.listener import Event, claim_stdout, listen, stdin_reader
 from metrics.processes import ProcessMetrics
 from stack import logs
+from stack.command_line import Parser
 from stack.exit import Failure, run
 from stack.settings import ROLLOUT_FILE, TARGETS_DIR, metrics_host, port
 from stack.supervisor_rpc import Supervisor, socket_path
@@ -25,7 +26,7 @@ log = structlog.get_logger("metrics")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m metrics",
         description="Serve supervisord's processes and the worker deployment's versions as "
         "metrics on loopback, and write what Prometheus is to scrape into var/targets. "
@@ -34,7 +35,6 @@ def _options() -> argparse.Namespace:
         "  python -m metrics\n"
         "  python -m metrics --port 9292 --targets /tmp/targets\n"
         "  curl -s http://127.0.0.1:9192/metrics",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--port", type=int, default=port("EXPORTER_PORT"), help="default: %(default)s"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stack  # noqa: F401  # isort: skip  (its hook for Ctrl-C, before what is slow to import)
+
 import argparse
 from collections.abc import Awaitable, Callable
 from pathlib import Path

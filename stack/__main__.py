@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from stack.command_line import Parser
 from stack.exit import finish
 
 _COMMANDS = {
@@ -29,11 +30,10 @@ examples:
 def _main(argv: Sequence[str]) -> int:
     width = max(map(len, _COMMANDS)) + 2
     commands = "\n".join(f"  {name:<{width}}{what}" for name, (_, what) in _COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m stack",
         description=f"Bring the stack up and down, and read its logs.\n\ncommands:\n{commands}",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=_COMMANDS, metavar="COMMAND")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...")

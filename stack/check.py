@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import ipaddress
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Sequence
 import psutil
 
 from stack import launch, questions, supervisor_conf
+from stack.command_line import Parser
 from stack.exit import Misuse
 from stack.launches import Launch, see_through
 from stack.listeners import can_listen, describe, holder, is_free
@@ -31,12 +31,11 @@ _SOCKET_LIMIT = 100  # bytes; supervisord adds its pid, and the kernel takes 107
 
 def main(argv: Sequence[str]) -> int:
     """``python -m stack check``."""
-    argparse.ArgumentParser(
+    Parser(
         prog="python -m stack check",
         description="Find what would keep the stack from coming up; nothing is started.",
         epilog="Ends with 0 where all is well, 2 where a file is wrong, 1 for anything else.\n\n"
         "example:\n  python -m stack check",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(argv)
     found = problems()
     for problem in found:

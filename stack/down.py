@@ -6,7 +6,6 @@ a bound, and what outlives all of them is killed: nothing is left behind.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import time
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 
 import psutil
 
+from stack.command_line import Parser
 from stack.exit import Failure
 from stack.supervisor_rpc import Program, Supervisor
 from stack.supervisord import find_supervisord
@@ -29,12 +29,11 @@ _BUSY = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
 
 def main(argv: Sequence[str]) -> int:
     """``python -m stack down``."""
-    argparse.ArgumentParser(
+    Parser(
         prog="python -m stack down",
         description="Stop everything: load, workers, the rest, then Temporal; 20 s at most.",
         epilog="Runs that are open keep their place and go on after the next `make up`.\n\n"
         "example:\n  python -m stack down",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(argv)
     return asyncio.run(take_down())
 

@@ -18,7 +18,7 @@ _LOOPBACK = "127.0.0.1"
 
 def is_free(number: int) -> bool:
     """Whether port ``number`` is free, on loopback and where metrics are served."""
-    return can_listen(_LOOPBACK, number) and can_listen(metrics_host(), number)
+    return number > 0 and can_listen(_LOOPBACK, number) and can_listen(metrics_host(), number)
 
 
 def can_listen(host: str, number: int = 0) -> bool:
@@ -28,7 +28,7 @@ def can_listen(host: str, number: int = 0) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, number))
-        except OSError:
+        except (OSError, OverflowError):
             return False
     return True
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from stack.command_line import Parser
 from stack.durations import parse_duration
 from stack.exit import Misuse
 from stack.log_files import LogFile, merged, programs
@@ -61,11 +62,10 @@ def main(argv: Sequence[str], folder: Path = LOG_DIR) -> int:
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m stack logs",
         description="Show every process's log, merged by time.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("program", nargs="*", metavar="PROGRAM", help="only of these programs")
     parser.add_argument(

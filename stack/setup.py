@@ -7,7 +7,6 @@ whole or not at all: it is built beside its place and then renamed.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import fcntl
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 from stack import debian
+from stack.command_line import Parser
 from stack.exit import Failure, Misuse
 from stack.fetch import Release, Unavailable, unpack
 from stack.settings import ROOT, VAR
@@ -46,7 +46,7 @@ _A_DAY = 24 * 3600.0
 
 def main(argv: list[str]) -> int:
     """Run ``python -m stack setup``."""
-    argparse.ArgumentParser(
+    Parser(
         prog="python -m stack setup",
         description="Make the folders in var/, and install there what this machine lacks of "
         "Prometheus and Grafana. `make setup` runs this once the virtual environment is there.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import fcntl
@@ -22,6 +21,7 @@ from rich.status import Status
 
 from stack import launches, outlook, readiness
 from stack.check import problems
+from stack.command_line import Parser
 from stack.down import take_down
 from stack.exit import Failure
 from stack.launch import NOT_NEEDED
@@ -51,11 +51,10 @@ examples:
 
 def main(argv: Sequence[str]) -> int:
     """``python -m stack up``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m stack up",
         description="Check, start everything under supervisord, and wait until it is ready.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="wait so long (60)"

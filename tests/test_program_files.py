@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rollout.fleet.program_files import NewWorker, free_port, is_free, program_name, taken_ports
+from rollout.fleet.program_files import NewWorker, free_port, program_name, taken_ports
 from stack.exit import Misuse
+from stack.listeners import is_free
 from stack.settings import PORTS, ROOT
 from tests.temporal_server import free_port as any_free_port
 

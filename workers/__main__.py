@@ -9,6 +9,7 @@ from datetime import timedelta
 from rollout.config import valid_build_id, valid_deployment
 from stack import exit as exits
 from stack import logs
+from stack.command_line import Parser
 from stack.durations import parse_duration
 from workers import app as apps
 from workers.host import Options, refuse_own_behaviors, serve
@@ -46,11 +47,10 @@ Temporal is, from TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY and the
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m workers",
         description="Run a Temporal worker of one build until SIGTERM or Ctrl-C, then drain it.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
     def option(flag: str, variable: str, default: str | None, text: str) -> None:

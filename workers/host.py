@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
-from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +25,7 @@ from rollout.legacy.version_sets import register
 from rollout.standalone import take_place
 from stack.connect import connect_patiently, is_transient
 from stack.exit import Failure, Misuse
+from stack.signals import stop_on_signals, unless_stopped
 from workers.app import App
 from workers.telemetry import make_runtime
 
@@ -78,17 +77,17 @@ def refuse_own_behaviors(app: App, options: Options) -> None:
 async def serve(app: App, options: Options) -> int:
     """Run a worker until SIGTERM or SIGINT, then drain it. Returns the exit code."""
     os.environ["BUILD_ID"] = options.build_id  # for activities: they have no workflow to ask
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     build = _declaration(app, options)
     identity = f"{options.deployment}:{options.build_id}@{socket.gethostname()}:{os.getpid()}"
     runtime = make_runtime(
         options.metrics_port, deployment=options.deployment, build_id=options.build_id
     )
 
-    client = await _unless(stop, connect_patiently(runtime=runtime, identity=identity))
+    client = await unless_stopped(stop, connect_patiently(runtime=runtime, identity=identity))
     if client is None:
         return 0
-    ready = await _unless(stop, _before_polling(client, build, options))
+    ready = await unless_stopped(stop, _before_polling(client, build, options))
     if not ready:
         return 0
     worker = _make_worker(client, app, options)
@@ -104,7 +103,10 @@ async def serve(app: App, options: Options) -> int:
     settling.cancel()
     log.info("draining", at_most_seconds=options.drain.total_seconds())
     await worker.shutdown()
-    await polling  # raises what ended it, if anything did
+    try:
+        await polling
+    except RuntimeError as error:  # the SDK's word for a namespace or a queue it may not poll
+        raise Failure(f"the worker cannot poll: {' '.join(str(error).split())}") from error
     if _failed(settling):
         await settling
     log.info("stopped")
@@ -126,7 +128,10 @@ def _declaration(app: App, options: Options) -> Declaration:
 async def _before_polling(client: Client, build: Declaration, options: Options) -> bool:
     """What must be done before the first poll; returns True."""
     if options.versioning == "deployment":
-        await admit(client, build, allow_changed_code=options.allow_changed_code)
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(is_transient), wait=tenacity.wait_fixed(0.5)
+        )
+        await retrying(admit, client, build, allow_changed_code=options.allow_changed_code)
     elif options.versioning == "version-sets":
         place = await register(client, options.task_queue, build.build_id, build.strategy)
         if place == "superseded":
@@ -139,26 +144,6 @@ async def _before_polling(client: Client, build: Declaration, options: Options) 
 
 def _failed(task: asyncio.Task[None]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is not None
-
-
-def _stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set; the SDK's worker installs no handlers itself."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
-async def _unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """What ``work`` returns, or None as soon as ``stop`` is set."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if working.done():
-        return working.result()
-    working.cancel()
-    return None
 
 
 def _make_worker(client: Client, app: App, options: Options) -> Worker:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from datetime import timedelta
 
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from stack.exit import Failure
+from stack.listeners import can_listen
 from stack.logs import core_logging
-from stack.settings import metrics_host
+from stack.settings import host_port, metrics_host
 
 __all__ = ["make_runtime"]
 
@@ -53,7 +53,7 @@ def make_runtime(metrics_port: int | None, *, deployment: str, build_id: str) ->
     if metrics_port is not None:
         _refuse_taken(metrics_port)
         metrics = PrometheusConfig(
-            bind_address=f"{metrics_host()}:{metrics_port}",
+            bind_address=host_port(metrics_host(), metrics_port),
             counters_total_suffix=True,
             unit_suffix=True,
             durations_as_seconds=True,
@@ -77,11 +77,5 @@ def make_runtime(metrics_port: int | None, *, deployment: str, build_id: str) ->
 
 
 def _refuse_taken(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((metrics_host(), port))
-        except OSError as error:
-            raise Failure(
-                f"port {port} for metrics is taken; give another --metrics-port"
-            ) from error
+    if not can_listen(metrics_host(), port):
+        raise Failure(f"port {port} for metrics is taken; give another --metrics-port")

@@ -8,10 +8,11 @@ import shlex
 from pathlib import Path
 
 from rollout.fleet.loading import Loader
-from rollout.fleet.program_files import NewWorker, free_port, is_free, shown, taken_ports, unseen
+from rollout.fleet.program_files import NewWorker, free_port, shown, taken_ports, unseen
 from rollout.programs import WorkerProgram, worker_programs
 from stack import supervisor_conf
 from stack.exit import Failure, Misuse
+from stack.listeners import is_free
 from stack.supervisor_rpc import Program, Supervisor
 
 __all__ = ["Admission", "refuse_mistakes"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import configparser
 import os
 import re
-import socket
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from supervisor.options import UnhosedConfigParser
 from rollout.config import valid_build_id, valid_deployment
 from stack.exit import Failure, Misuse
 from stack.launch import expand
+from stack.listeners import is_free
 from stack.settings import PORTS
 from stack.settings import port as port_of
 
@@ -26,7 +26,6 @@ __all__ = [
     "NewWorker",
     "drop_logs",
     "free_port",
-    "is_free",
     "own_sections",
     "program_name",
     "shown",
@@ -169,20 +168,6 @@ def free_port(taken: set[int]) -> int:
         if port not in taken and is_free(port):
             return port
     raise Failure("no port from 9103 to 9999 is free for the worker's metrics; give one")
-
-
-def is_free(port: int) -> bool:
-    """Whether nothing on this machine listens on the loopback ``port``, from 1 to 65535."""
-    if not 1 <= port <= 65_535:
-        return False
-    with socket.socket() as probe:
-        # Without it a port reads as taken for a minute after its last connection.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def own_sections(folder: Path, section: str) -> list[Path]:
