@@ -30,7 +30,7 @@ class TestMetricsAddress:
         assert metrics_address(9101, {} if host is None else {"METRICS_HOST": host}) == address
 
 
-@pytest.mark.parametrize("room", ["stack", "client", "metrics", "rollout"])
+@pytest.mark.parametrize("room", ["stack", "client", "metrics", "rollout.__main__"])
 def test_ctrl_c_while_it_imports(room: str) -> None:
     """Ctrl-C before a command has begun ends it with 130 and not a word."""
     done = subprocess.run(

@@ -215,7 +215,8 @@ def _of_version(old: Version, new: Version) -> Iterator[str]:
         yield f"{name} is {new.status} (was {old.status})"
     if new.process and new.process != old.process:
         yield f"the process of {name} is {new.process}"
-    if None not in (old.workers, new.workers) and new.workers != old.workers:
+    had = 0 if old.status == "unregistered" else old.workers
+    if None not in (had, new.workers) and new.workers != had:
         count = new.workers or "no"
         yield f"{name} has {count} live {'worker' if new.workers == 1 else 'workers'}"
     if old.open_runs and new.open_runs == 0:
