@@ -260,7 +260,7 @@ class TestChanges:
             ),
             (
                 replace(RAMPING, versions=(GONE, V1, V2, Version("v3", "inactive", workers=1))),
-                ("v3 is inactive (was unregistered)",),
+                ("v3 is inactive (was unregistered)", "v3 has 1 live worker"),
             ),
             (replace(RAMPING, versions=(V1, V2)), ("v0 is gone",)),
             (
