@@ -18,9 +18,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.commands import duration
 from stack import exit as stack_exit
-from stack.command_line import Parser
+from stack.command_line import Parser, duration
 from stack.connect import connect
 from stack.exit import Failure
 from stack.settings import VAR, embedded_temporal

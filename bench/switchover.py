@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.arena import Settings, arena
-from bench.commands import duration, positive, seconds_range, share
 from bench.ways import RATIOS, WAYS, ratios
 from stack import exit as stack_exit
 from stack import logs
-from stack.command_line import Parser
+from stack.command_line import Parser, duration, positive, seconds_range, share
 from stack.exit import Misuse
 
 log = structlog.get_logger("bench.switchover")

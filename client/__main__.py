@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import os
 import signal
 import sys
@@ -20,9 +19,8 @@ from client.score import Score
 from client.subscribe import subscribe
 from stack import exit as stack_exit
 from stack import logs
-from stack.command_line import Parser
+from stack.command_line import Parser, count, duration, port, positive, seconds_range, share
 from stack.connect import connect_patiently
-from stack.durations import parse_duration
 
 _GREETING_EXAMPLES = """\
 examples:
@@ -157,7 +155,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--task-queue", default=queue, metavar="NAME", help=queue_help)
     parser.add_argument(
         "--timeout",
-        type=_duration,
+        type=duration,
         default=30.0,
         metavar="DURATION",
         help="how long to wait for the greeting (default: 30s)",
@@ -173,31 +171,31 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     # SUPPRESS: a --task-queue before `load` stays in force.
     load.add_argument("--task-queue", default=argparse.SUPPRESS, metavar="NAME", help=queue_help)
     load.add_argument(
-        "--rate", type=_rate, default=5.0, metavar="N", help="starts a second (default: 5)"
+        "--rate", type=positive, default=5.0, metavar="N", help="starts a second (default: 5)"
     )
     load.add_argument(
         "--orders",
-        type=_share,
+        type=share,
         default=0.2,
         metavar="SHARE",
         help="the share of orders among them, 0 to 1 (default: 0.2)",
     )
     load.add_argument(
         "--order-seconds",
-        type=_range,
+        type=seconds_range,
         default=(20.0, 60.0),
         metavar="LOW-HIGH",
         help="how long an order takes, in seconds (default: 20-60)",
     )
     load.add_argument(
         "--duration",
-        type=_duration,
+        type=duration,
         metavar="DURATION",
         help="stop starting after this long, such as 30s or 1h30m (default: never)",
     )
     load.add_argument(
         "--drain",
-        type=_duration,
+        type=duration,
         default=120.0,
         metavar="DURATION",
         help="how long to wait for open runs after --duration (default: 2m)",
@@ -207,7 +205,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     load.add_argument(
         "--metrics-port",
-        type=_port,
+        type=port,
         metavar="PORT",
         help="serve Prometheus metrics on this loopback port (default: none)",
     )
@@ -226,65 +224,15 @@ def _add_subscribe(commands: argparse._SubParsersAction[Parser], queue_help: str
     )
     parser.add_argument("--task-queue", default=argparse.SUPPRESS, metavar="NAME", help=queue_help)
     parser.add_argument(
-        "--cycles", type=_cycles, default=10, metavar="N", help="cycles in all (default: 10)"
+        "--cycles", type=count, default=10, metavar="N", help="cycles in all (default: 10)"
     )
     parser.add_argument(
         "--every",
-        type=_duration,
+        type=duration,
         default=1.0,
         metavar="DURATION",
         help="from one cycle to the next (default: 1s)",
     )
-
-
-def _number(text: str) -> float:
-    """``text`` as a number, NaN where it is none: each check below then fails."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _rate(text: str) -> float:
-    rate = _number(text)
-    if not 0 < rate < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0")
-    return rate
-
-
-def _cycles(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} are no cycles: give a number from 1 up")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    share = _number(text)
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share: give a number from 0 to 1")
-    return share
-
-
-def _range(text: str) -> tuple[float, float]:
-    """``20-60``, or ``20`` alone."""
-    low, _, high = text.partition("-")
-    limits = _number(low), _number(high or low)
-    if not 0 <= limits[0] <= limits[1] < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no range: write it like 20-60, in seconds")
-    return limits
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 1 to 65535")
-    return int(text)
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

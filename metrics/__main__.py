@@ -16,10 +16,10 @@ from metrics.deployment import DeploymentMetrics
 from metrics.exporter import watch_deployment, watch_supervisor
 from metrics.listener import Event, claim_stdout, listen, stdin_reader
 from metrics.processes import ProcessMetrics
-from stack import logs
-from stack.command_line import Parser
+from stack import logs, settings
+from stack.command_line import Parser, port
 from stack.exit import Failure, run
-from stack.settings import ROLLOUT_FILE, TARGETS_DIR, metrics_host, port
+from stack.settings import ROLLOUT_FILE, TARGETS_DIR, metrics_host
 from stack.supervisor_rpc import Supervisor, socket_path
 
 log = structlog.get_logger("metrics")
@@ -37,7 +37,7 @@ def _options() -> argparse.Namespace:
         "  curl -s http://127.0.0.1:9192/metrics",
     )
     parser.add_argument(
-        "--port", type=int, default=port("EXPORTER_PORT"), help="default: %(default)s"
+        "--port", type=port, default=settings.port("EXPORTER_PORT"), help="default: %(default)s"
     )
     parser.add_argument(
         "--config", type=Path, default=ROLLOUT_FILE, metavar="FILE", help="default: rollout.toml"

@@ -15,7 +15,7 @@ from rollout import changes, controller, reports
 from rollout.config import load
 from stack import exit as exits
 from stack import logs, settings
-from stack.command_line import Parser
+from stack.command_line import Parser, count, port
 from stack.connect import connect_patiently
 from stack.signals import stop_on_signals, unless_stopped
 
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_reports(command)
     _add_changes(command)
     run = command("run", _run, "run the controller until SIGTERM or Ctrl-C")
-    run.add_argument("--metrics-port", type=int, help="serve Prometheus metrics there")
+    run.add_argument("--metrics-port", type=port, help="serve Prometheus metrics there")
     return parser
 
 
@@ -113,7 +113,7 @@ def _add_changes(command: AddCommand) -> None:
 
     verify = of_a_build("verify", changes.verify, "replay runs of the current build on another")
     verify.add_argument("--from", dest="source", metavar="BUILD", help="default: the current build")
-    verify.add_argument("--sample", type=int, help="how many runs; default: that of rollout.toml")
+    verify.add_argument("--sample", type=count, help="how many runs; default: that of rollout.toml")
     verify.add_argument("--json", action="store_true", help="for scripts")
 
     add = of_a_build("add", changes.add, "start workers of a new build: program file and all")
@@ -124,7 +124,7 @@ def _add_changes(command: AddCommand) -> None:
         help="default: incompatible",
     )
     add.add_argument("--app", help="module of the build's workflows; default: workers/builds")
-    add.add_argument("--metrics-port", type=int, help="default: the first free one from 9103")
+    add.add_argument("--metrics-port", type=port, help="default: the first free one from 9103")
     add.add_argument(
         "flags", nargs="*", metavar="FLAG", help="after --: more for `python -m workers`"
     )

@@ -177,7 +177,7 @@ class TestTrampoline:
         """The call is wrong: exit code 2."""
         result = run(temporal_server, "client", "subscribe", "--cycles", "0")
         assert result.returncode == 2
-        assert "'0' are no cycles: give a number from 1 up" in result.stderr
+        assert "'0' is not a whole number from 1 up" in result.stderr
 
     def test_cycles_as_text(self) -> None:
         """Consecutive cycles of one build are one range."""

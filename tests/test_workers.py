@@ -283,9 +283,12 @@ class TestBadInput:
             ),
             (
                 "--build-id v1 --strategy compatible --metrics-port 99999",
-                "workers: --metrics-port '99999' is not a port",
+                "workers: argument --metrics-port: '99999' is not a port",
             ),
-            ("--build-id v1 --strategy compatible --drain 5", "workers: --drain: '5' is not a"),
+            (
+                "--build-id v1 --strategy compatible --drain 5",
+                "workers: argument --drain: '5' is not a",
+            ),
             ("--build-id v1 --strategy compatible --app no.such", "workers: --app no.such cannot"),
         ],
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from datetime import timedelta
 
 from rollout.config import valid_build_id, valid_deployment
 from stack import exit as exits
 from stack import logs
-from stack.command_line import Parser
-from stack.durations import parse_duration
+from stack.command_line import Parser, duration, port
 from workers import app as apps
 from workers.host import Options, refuse_own_behaviors, serve
 from workers.replay import own_stdout, replay
@@ -53,10 +53,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
     )
 
-    def option(flag: str, variable: str, default: str | None, text: str) -> None:
-        parser.add_argument(
-            flag, default=os.environ.get(variable, default), help=f"{text} [{variable}]"
-        )
+    def option(
+        flag: str,
+        variable: str,
+        default: str | None,
+        text: str,
+        read: Callable[[str], object] = str,
+    ) -> None:
+        given = os.environ.get(variable) or default
+        parser.add_argument(flag, default=given, type=read, help=f"{text} [{variable}]")
 
     option("--build-id", "BUILD_ID", None, "the name of this build")
     option("--strategy", "STRATEGY", None, " | ".join(STRATEGIES))
@@ -65,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     option("--app", "APP", None, "module of the build's workflows; default: workers/builds")
     option("--versioning", "VERSIONING", "deployment", " | ".join(VERSIONINGS))
     option("--behavior", "BEHAVIOR", "pinned", " | ".join(BEHAVIORS))
-    option("--metrics-port", "METRICS_PORT", None, "serve Prometheus metrics there, on loopback")
-    option("--drain", "DRAIN", "10s", "time for running activities to finish on SIGTERM")
+    option("--metrics-port", "METRICS_PORT", None, "serve Prometheus metrics there", port)
+    option("--drain", "DRAIN", "10s", "time for activities to finish on SIGTERM", duration)
     parser.add_argument(
         "--managed",
         action="store_true",
@@ -93,19 +98,15 @@ def _options(arguments: argparse.Namespace) -> Options:
     if not arguments.build_id:
         raise exits.Misuse("which build? give --build-id or BUILD_ID")
     _refuse_contradictions(arguments)
-    try:
-        drain = timedelta(seconds=parse_duration(arguments.drain))
-    except ValueError as error:
-        raise exits.Misuse(f"--drain: {error}") from error
     return Options(
         build_id=valid_build_id(arguments.build_id),
         strategy=arguments.strategy or "",
         deployment=valid_deployment(arguments.deployment),
         task_queue=arguments.task_queue,
-        metrics_port=_port(arguments.metrics_port),
+        metrics_port=arguments.metrics_port,
         managed=arguments.managed,
         allow_changed_code=arguments.allow_changed_code,
-        drain=drain,
+        drain=timedelta(seconds=arguments.drain),
         versioning=arguments.versioning,
         behavior=arguments.behavior,
     )
@@ -134,14 +135,6 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
             f"--behavior {arguments.behavior} goes with --versioning deployment alone; "
             f"leave it out with {versioning}"
         )
-
-
-def _port(text: str | None) -> int | None:
-    if not text:
-        return None
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise exits.Misuse(f"--metrics-port {text!r} is not a port: give a number from 1 to 65535")
-    return int(text)
 
 
 async def _main() -> int:
