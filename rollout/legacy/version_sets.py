@@ -129,10 +129,13 @@ async def status(client: Client, task_queue: str) -> VersionSets:
             None if workers is None else workers.get(build_id, 0),
         )
 
+    known: list[tuple[Build, ...]] = []
+    for builds in sets:
+        known.append(tuple([await build(builds, index) for index in range(len(builds))]))  # noqa: PERF401
     return VersionSets(
         client.namespace,
         task_queue,
-        tuple([tuple([await build(ids, i) for i in range(len(ids))]) for ids in sets]),
+        tuple(known),
         await _count(client, task_queue, "BuildIds IS NULL", problems),
         tuple(problems),
     )
