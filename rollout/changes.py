@@ -54,8 +54,8 @@ async def to(arguments: argparse.Namespace) -> int:
     """Make a build the target."""
     config = load(arguments.config)
     if arguments.build_id == UNVERSIONED:
-        _, seen = await _see(config)
-        if missing := await without_unversioned_worker(await connect(), seen):
+        client, seen = await _see(config)
+        if missing := await _written(without_unversioned_worker(client, seen)):
             raise Failure(
                 f"no worker without a version polls {', '.join(missing)}, and new runs would "
                 "wait: start one with `python -m workers --versioning none`"

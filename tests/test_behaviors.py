@@ -12,8 +12,6 @@ from temporalio.client import Client
 
 from client.subscribe import as_text
 from rollout.observe import version_metadata
-from rollout.unversioned import to_unversioned
-from stack.exit import Failure
 from tests.supervisord import eventually
 from tests.temporal_server import DevServer
 from tests.test_workers import begun, builds, greet, order, see, settled
@@ -184,6 +182,18 @@ class TestTrampoline:
         assert as_text(["v1", "v1", "v2", "v1.1", "v1.1"]) == "v1 1-2, v2 3, v1.1 4-5"
 
 
+def way_out(folder: Path, name: str) -> tuple[str, ...]:
+    """The rollout command on a file of its own, whose target is v1.1."""
+    text = f'[deployment]\nname = "{name}"\ntarget = "v1.1"\npace = "all-at-once"\n'
+    (folder / "rollout.toml").write_text(text)
+    return ("rollout", "--config", str(folder / "rollout.toml"))
+
+
+def finished(controller: Command) -> bool:
+    """Whether a controller has nothing left to do."""
+    return any(plan["phase"] == "complete" for plan in controller.records("plan"))
+
+
 class TestUnversioned:
     """The way into worker versioning, and out of it."""
 
@@ -206,16 +216,23 @@ class TestUnversioned:
                 pinned = await order(client, name, 6)
                 await begun(client, name, "v1.1", 1)
 
-                assert await to_unversioned(client, name, "test")
+                rollout = way_out(tmp_path, name)
+                said = run(temporal_server, *rollout, "to", "__unversioned__")
+                assert said.returncode == 0, said.stderr
+                controller = Command(python(*rollout, "run"), environ(temporal_server), tmp_path)
+                try:
+                    eventually(lambda: finished(controller), seconds=30)
+                finally:
+                    controller.end()
                 assert await greet(client, name) == "Hello from worker Build ID: v1!"
                 seen = await see(client, name)
                 assert (seen.current, seen.ramping) == (None, None)
                 assert seen.version("v1.1").status == "draining"
-                assert not await to_unversioned(client, name, "test")
                 assert v1_1.stop() == 0
-            with worker(temporal_server, tmp_path, name, "v1.1", "compatible") as again:
-                settled(again)
-                assert again.records("keeping its place")
+            with worker(
+                temporal_server, tmp_path, name, "v1.1", "compatible", "--managed"
+            ) as again:
+                eventually(lambda: again.records("declared"), seconds=30)
                 assert (await see(client, name)).current is None
                 assert builds(await pinned.result()) == {"v1.1"}
                 assert await greet(client, name) == "Hello from worker Build ID: v1!"
@@ -226,11 +243,16 @@ class TestUnversioned:
         """The way out is refused where no unversioned worker polls, and changes nothing."""
         with worker(temporal_server, tmp_path, name, "v1", "compatible") as v1:
             settled(v1)
-            with pytest.raises(Failure, match=f"no worker without a version polls {name}"):
-                await to_unversioned(client, name, "test")
+            said = run(temporal_server, *way_out(tmp_path, name), "to", "__unversioned__")
+            assert said.returncode == 1
+            assert f"no worker without a version polls {name}" in said.stderr
+            assert 'target = "v1.1"' in (tmp_path / "rollout.toml").read_text()
             assert (await see(client, name)).current == "v1"
 
-    async def test_an_unknown_deployment(self, client: Client, name: str) -> None:
+    def test_an_unknown_deployment(
+        self, temporal_server: DevServer, name: str, tmp_path: Path
+    ) -> None:
         """A deployment that no worker has named is told."""
-        with pytest.raises(Failure, match=f"the server knows no deployment {name}"):
-            await to_unversioned(client, name, "test")
+        said = run(temporal_server, *way_out(tmp_path, name), "to", "__unversioned__")
+        assert said.returncode == 1
+        assert f"the server knows no deployment {name}" in said.stderr

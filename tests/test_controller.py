@@ -181,6 +181,31 @@ class TestRollout:
         eventually(lambda: done(controller) == WHOLE, seconds=30)
 
 
+class TestGate:
+    """Before real traffic a run that is pinned to the target has to complete."""
+
+    def test_shut_and_open_again(self, rollout: Rollout) -> None:
+        """A gate that fails blocks with its reason; mended and retried, it lets the rollout go."""
+        gate = '\n[gate]\nworkflow = "Missing"\ntimeout = "2s"\nretries = 1\n'
+        rollout.file.write_text(rollout.file.read_text() + gate)
+        rollout.start_worker("v1", "compatible")
+        rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: rollout.status()["phase"] == "blocked", seconds=40)
+        reason = rollout.status()["reason"]
+        assert reason.startswith(
+            f"the gate of v2 failed on {rollout.name}: gate/{rollout.name}/v2/"
+        )
+        assert reason.endswith("`rollout retry v2` tries again")
+        tries = [r["action"] for r in controller.records("done") if "gate" in r["action"]]
+        assert [text.rpartition(" ")[2] for text in tries] == ["1", "2"]
+        assert done(controller) == WHOLE[:1]
+
+        rollout.file.write_text(rollout.file.read_text().replace("Missing", "Greeting"))
+        assert rollout.command("retry", "v2")[0] == 0
+        eventually(lambda: done(controller) == WHOLE, seconds=40)
+
+
 class TestOwners:
     """Two never fight."""
 

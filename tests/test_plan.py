@@ -738,3 +738,17 @@ class TestSunset:
         world.change("v1", open_runs=0)
         world.run(config("all-at-once", paused=True, more=more), 120)
         assert world.history == []
+
+
+def test_out_of_versioning() -> None:
+    """The way back to workers without a version ends a ramp first, and then needs one change."""
+    world = World()
+    world.register(fresh("v1"))
+    world.register(fresh("v2"))
+    world.run(config(), 30)
+    world.history.clear()
+    away = config(target="__unversioned__")
+    assert plan(away, world.look("__unversioned__"), world.now, ME).actions == (ClearRamp(),)
+    observation = seen(V1, V2, current="v1")
+    assert plan(away, observation, T0, ME).actions == (SetCurrent(""),)
+    assert plan(away, seen(V1, V2), T0, ME).phase == "complete"
