@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
 from typing import TypeVar
 
 from rich.console import Console
@@ -18,7 +19,7 @@ from rollout.config import UNVERSIONED, RolloutConfig, edit, load, valid_build_i
 from rollout.controller import own_identity
 from rollout.fleet.fleet import Fleet, NotYet, delete_version
 from rollout.look import look
-from rollout.model import Observation
+from rollout.model import Observation, Version
 from rollout.observe import Observer, note
 from rollout.replay.verification import as_json, render, summary
 from rollout.replay.verify import try_move, verify_build
@@ -62,7 +63,7 @@ async def to(arguments: argparse.Namespace) -> int:
             )
     else:
         valid_build_id(arguments.build_id)
-    edit(arguments.config, "deployment", target=arguments.build_id)
+    edit(arguments.config, "deployment", target=arguments.build_id, rollback=None)
     print(f"target is {arguments.build_id}; `rollout watch` shows how traffic moves to it")
     if arguments.build_id != UNVERSIONED:
         await _warn_of_a_stranger(config, arguments.build_id)
@@ -104,14 +105,16 @@ async def resume(arguments: argparse.Namespace) -> int:
 async def rollback(arguments: argparse.Namespace) -> int:
     """Send all new runs back to a version that has worked, and block the one that has not."""
     config = load(arguments.config)
+    if config.deployment.pace == "manual":
+        raise Failure('pace is "manual" in rollout.toml: route with the `temporal` CLI')
     client, seen = await _see(config)
     bad, good = _bad_and_good(seen, arguments.to)
     # The block first: whatever happens to this command, the bad build gets no more traffic.
-    actor = Actor(client, seen.deployment, _writer(seen))
+    actor = Actor(client, seen.deployment, _own(seen, bad))
     reason = f"rolled back to {good} by command"
     fingerprint = seen.version(bad).fingerprint
     await _written(actor.annotate(bad, {"blocked": note(fingerprint, reason)}))
-    edit(arguments.config, "deployment", target=good, paused=False)
+    edit(arguments.config, "deployment", target=good, rollback=True, paused=False)
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
     observer = Observer(client, seen.deployment)
 
@@ -133,31 +136,38 @@ async def rollback(arguments: argparse.Namespace) -> int:
 
 
 def _bad_and_good(seen: Observation, wanted: str | None) -> tuple[str, str]:
-    """The build to leave, and the one to go back to."""
+    """The build to leave, and the one to go back to. Raises `Failure` where there is none."""
     if seen.current is None:
         raise Failure("nothing is current yet, so there is nothing to go back from")
-    if seen.ramping and wanted in (None, seen.current):
-        return seen.ramping.build_id, seen.current
     bad = seen.ramping.build_id if seen.ramping else seen.current
-    former = [
-        version
-        for version in seen.versions
-        if version.last_current_at is not None
-        and version.build_id not in (bad, seen.current)
-        and not version.blocked
-    ]
-    former.sort(key=lambda version: str(version.last_current_at))
     if wanted is None:
+        if seen.ramping:
+            return bad, seen.current
+        former = [v for v in seen.versions if v.build_id != bad and _may_take_over(v) is None]
+        former.sort(key=_last_current)
         if not former:
-            raise Failure("no other version has ever been current: name one with --to")
+            raise Failure("no other version that was current could take over: see `rollout status`")
         return bad, former[-1].build_id
-    if seen.version(wanted).status == "unregistered":
-        raise Failure(f"the server knows no version {wanted}")
-    if wanted == seen.current:
-        raise Failure(f"{wanted} is current already, and nothing is ramping")
-    if seen.version(wanted).last_current_at is None:
-        raise Failure(f"{wanted} has never been current: go there with `rollout to {wanted}`")
+    if wanted == bad:
+        raise Failure(f"{wanted} is what a rollback would leave: name another build")
+    if wanted != seen.current and (why := _may_take_over(seen.version(wanted))):
+        raise Failure(f"{wanted} {why}")
     return bad, wanted
+
+
+def _may_take_over(version: Version) -> str | None:
+    """Why a version cannot be gone back to; None where it can."""
+    if version.last_current_at is None:
+        return f"has never been current: go there with `rollout to {version.build_id}`"
+    if version.blocked:
+        return f"is blocked ({version.blocked}): `rollout retry {version.build_id}` lifts that"
+    if not version.workers and version.process not in ("STOPPED", "EXITED", "FATAL"):
+        return "has no live worker, and no program here that could be started"
+    return None
+
+
+def _last_current(version: Version) -> datetime:
+    return version.last_current_at or datetime.min.replace(tzinfo=timezone.utc)
 
 
 async def _move_back(client: Client, actor: Actor, deployment: str, bad: str, good: str) -> None:
@@ -175,7 +185,7 @@ async def retry(arguments: argparse.Namespace) -> int:
     version = seen.version(arguments.build_id)
     if version.status == "unregistered":
         raise Failure(f"the server knows no version {arguments.build_id}")
-    actor = Actor(client, seen.deployment, _writer(seen))
+    actor = Actor(client, seen.deployment, _own(seen, version.build_id))
     again = {"gate_round": str(version.gate_round + 1)}
     await _written(actor.annotate(version.build_id, again, remove=("blocked", "verified")))
     print(f"{version.build_id} may be tried again")
@@ -189,6 +199,8 @@ async def verify(arguments: argparse.Namespace) -> int:
     source = arguments.source or seen.current
     if source is None:
         raise Failure("nothing is current, so there are no runs to replay; name a build: --from")
+    if seen.version(source).status == "unregistered":
+        raise Failure(f"the server knows no version {source}")
     sample = arguments.sample or config.verify.sample
     console = Console(stderr=True)
     with console.status(f"replaying up to {sample} runs of {source} on {arguments.build_id}"):
@@ -239,6 +251,7 @@ async def retire(arguments: argparse.Namespace) -> int:
     version = seen.version(build_id)
     if version.status == "unregistered" and version.process is None:
         raise Failure(f"neither the server nor supervisord knows {build_id}")
+    _own(seen, build_id)
     verdict = safe_to_stop(seen, build_id, config.deployment.target)
     against = [point.detail for point in verdict.evidence if not point.ok]
     if not verdict.safe_to_stop and version.status != "unregistered":
@@ -252,7 +265,7 @@ async def retire(arguments: argparse.Namespace) -> int:
     if version.status == "unregistered":
         return 0
     try:
-        await delete_version(client, seen.deployment, build_id, _writer(seen))
+        await delete_version(client, seen.deployment, build_id, own_identity())
     except NotYet as later:
         print(f"{later}; the controller does it if [sunset] says so, or retire it again then")
         return 0
@@ -269,7 +282,11 @@ def _confirm(build_id: str, open_runs: int | None, against: list[str], *, sure: 
         return
     if not sys.stdin.isatty():
         raise Failure("there is nobody to ask: add --yes to do it all the same")
-    if input(f"retire {build_id} all the same? Type its build id: ").strip() != build_id:
+    try:
+        answer = input(f"retire {build_id} all the same? Type its build id: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() != build_id:
         raise Failure("nothing was done")
 
 
@@ -305,6 +322,19 @@ async def _see(config: RolloutConfig) -> tuple[Client, Observation]:
     if not seen.exists:
         raise Failure(f"the server knows no deployment {seen.deployment}: has a worker polled?")
     return client, seen
+
+
+def _own(seen: Observation, build_id: str) -> str:
+    """Our identity, to change something about ``build_id`` with.
+
+    Raises `Failure` where somebody else manages the deployment, or where the
+    build's metadata, which the change is about, could not be read.
+    """
+    if seen.manager not in ("", own_identity()):
+        raise Failure(f"{seen.manager} manages {seen.deployment}: `rollout adopt` takes it over")
+    if not seen.version(build_id).described:
+        raise Failure(f"{build_id} could not be described just now; try again")
+    return own_identity()
 
 
 def _writer(seen: Observation) -> str:

@@ -68,6 +68,8 @@ class Deployment(_Table, frozen=True, kw_only=True):
     """Made current where nothing is yet; without it the target is."""
     pace: Literal["progressive", "all-at-once", "manual"] = "progressive"
     paused: bool = False
+    rollback: bool = False
+    """Whether the target is one to go back to: at once, without steps and gates."""
     unblock: tuple[Name, ...] = ()
     """Builds that may get traffic although they were rolled back."""
 
@@ -200,8 +202,10 @@ def parse(text: str, name: str = "rollout.toml") -> RolloutConfig:
     return config
 
 
-def edit(path: Path, table: str, **values: str | bool) -> None:
-    """Set keys of one table, keeping comments and order, in one atomic replacement.
+def edit(path: Path, table: str, **values: str | bool | None) -> None:
+    """Set keys of one table, or remove those that are None, in one atomic replacement.
+
+    Comments and order stay.
 
     Raises `Misuse`, and leaves the file as it was, where it does not load, before
     or after.
@@ -210,7 +214,10 @@ def edit(path: Path, table: str, **values: str | bool) -> None:
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
     section: Any = document.setdefault(table, tomlkit.table())
     for key, value in values.items():
-        section[key] = value
+        if value is None:
+            section.pop(key, None)
+        else:
+            section[key] = value
     text = tomlkit.dumps(document)
     parse(text, path.name)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -29,13 +29,13 @@ from stack.exit import Failure, Misuse
 from stack.settings import ROOT, VAR
 from stack.supervisor_rpc import Supervisor
 
-__all__ = ["ControllerMetrics", "control", "is_running", "only_one", "own_identity"]
+__all__ = ["ControllerMetrics", "control", "is_running", "last_refusal", "only_one", "own_identity"]
 
 log = structlog.get_logger(__name__)
 
 PERIOD = 1.0
 WAITING_PERIOD = 0.5
-LONGEST_PERIOD = 30.0
+LONGEST_PERIOD = 5.0  # an operator's new intent waits no longer than this
 _PHASES: tuple[str, ...] = get_args(Phase)
 
 
@@ -165,12 +165,14 @@ async def control(client: Client, path: Path, metrics: ControllerMetrics) -> Non
             for action in decided.actions:
                 await operator.perform(action, config, seen)
             metrics.reconciled("ok", decided.phase)
+            _note_refusal(config.deployment.name, None)
             period = _next_period(decided, last)
             last = decided.actions
         except Refused as refused:
             # Mostly a conflict: somebody changed the routing in between. The next
             # round sees what they did.
             log.warning("refused", reason=str(refused))
+            _note_refusal(config.deployment.name, str(refused))
             metrics.reconciled("refused")
             period = min(max(2 * period, PERIOD), LONGEST_PERIOD)
         except RPCError as error:
@@ -178,6 +180,27 @@ async def control(client: Client, path: Path, metrics: ControllerMetrics) -> Non
             metrics.reconciled("error")
             period = min(max(2 * period, PERIOD), 5.0)
         await asyncio.sleep(period)
+
+
+def last_refusal(deployment: str) -> str | None:
+    """What the server has refused this checkout's controller; None where it takes everything."""
+    try:
+        return _refusal_file(deployment).read_text(encoding="utf-8") or None
+    except OSError:
+        return None
+
+
+def _note_refusal(deployment: str, text: str | None) -> None:
+    """Leave a word for `rollout status`; nothing is decided by it."""
+    file = _refusal_file(deployment)
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    else:
+        file.unlink(missing_ok=True)
+
+
+def _refusal_file(deployment: str) -> Path:
+    return VAR / "run" / f"rollout-{deployment}.refusal"
 
 
 def _next_period(decided: Plan, last: tuple[Action, ...]) -> float:

@@ -83,7 +83,11 @@ class Version:
     blocked: str | None = None
     """Why it must get no traffic: it was rolled back. A new fingerprint lifts it."""
     verified: str | None = None
-    """``passed``, or what a replay of the current build's runs broke on; None: not tried."""
+    """``passed``, or what a replay of another build's runs broke on; None: not tried."""
+    verified_from: str | None = None
+    """The build whose runs were replayed."""
+    described: bool = True
+    """Whether its metadata could be read; where not, None above says nothing at all."""
     gate_round: int = 0
     """How many times an operator has asked for its gate to be tried again."""
     last_current_at: datetime | None = None

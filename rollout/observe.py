@@ -72,7 +72,7 @@ _busy = tenacity.AsyncRetrying(
         )
     ),
     wait=tenacity.wait_random(0.1, 0.5),
-    stop=tenacity.stop_after_delay(5),
+    stop=tenacity.stop_after_delay(10),
     reraise=True,
 )
 
@@ -189,9 +189,11 @@ class Observer:
         problems: list[str],
     ) -> Version:
         build_id = summary.deployment_version.build_id
-        (metadata, backlog), open_runs = await asyncio.gather(
+        (known, backlog), open_runs = await asyncio.gather(
             self._details(build_id, problems), self._open_runs(build_id, problems)
         )
+        metadata = known or {}
+        source, _, outcome = (noted(metadata, "verified") or "").partition(" ")
         status = _status(summary)
         gate_round = metadata.get("gate_round", "")
         return Version(
@@ -212,7 +214,9 @@ class Observer:
             process=processes.get(build_id),
             behavior=metadata.get("behavior"),
             blocked=noted(metadata, "blocked"),
-            verified=noted(metadata, "verified"),
+            verified=outcome or None,
+            verified_from=source or None,
+            described=known is not None,
             gate_round=int(gate_round) if gate_round.isdecimal() else 0,
             last_current_at=_time(summary.last_current_time),
             deactivated_at=_time(summary.last_deactivation_time)
@@ -222,8 +226,8 @@ class Observer:
 
     async def _details(
         self, build_id: str, problems: list[str]
-    ) -> tuple[dict[str, str], int | None]:
-        """A version's metadata, and the tasks that wait in its queues."""
+    ) -> tuple[dict[str, str] | None, int | None]:
+        """A version's metadata, and the tasks that wait in its queues; None: not known."""
         request = DescribeWorkerDeploymentVersionRequest(
             namespace=self._client.namespace,
             deployment_version=WorkerDeploymentVersion(
@@ -247,7 +251,7 @@ class Observer:
                 reply = await _busy(describe, request, timeout=_TIMEOUT)
         except RPCError as error:
             problems.append(f"{build_id} could not be described: {error.message}")
-            return {}, None
+            return None, None
         return _texts(reply.worker_deployment_version_info.metadata.entries), backlog
 
     async def _open_runs(self, build_id: str, problems: list[str]) -> int | None:

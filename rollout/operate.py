@@ -94,12 +94,14 @@ class Operator:
             found = await verify_build(
                 self._client, self._deployment, source, build_id, config.verify.sample
             )
-            outcome = "passed" if found.passed else summary(found)
-        except Failure as failure:
-            outcome = f"it cannot be tried: {failure}"
+        except Failure as failure:  # it may do better next time, so nothing is noted
+            raise Refused(
+                f"to replay runs of {source} on {build_id} failed: {failure}"
+            ) from failure
+        outcome = "passed" if found.passed else summary(found)
         log.info("verified", build_id=build_id, source=source, outcome=outcome)
         fingerprint = seen.version(build_id).fingerprint
-        await self.actor.annotate(build_id, {"verified": note(fingerprint, outcome)})
+        await self.actor.annotate(build_id, {"verified": note(fingerprint, f"{source} {outcome}")})
 
     async def _stop(self, build_id: str) -> None:
         # Not waited for: a drain takes its time, and the rollout goes on meanwhile.

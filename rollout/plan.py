@@ -65,12 +65,13 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
     for question in (
         _held_by_a_person,
         _out_of_versioning,
+        _cannot_be_described,
         _nothing_is_current,
         _arrived,
-        _rolls_back,
         _blocked,
-        _not_ready,
+        _rolls_back,
         _another_ramps,
+        _not_ready,
         _not_verified,
         _gate_not_passed,
         _all_at_once,
@@ -103,11 +104,31 @@ def _out_of_versioning(config: RolloutConfig, seen: Observation, _now: datetime)
     return Plan("progressing", reason, (SetCurrent(""),))
 
 
+def _cannot_be_described(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    """Without a version's metadata nobody knows whether it is blocked, or of which set."""
+    deployment = config.deployment
+    ramping = seen.ramping.build_id if seen.ramping else None
+    for build_id in (deployment.target, seen.current, ramping, deployment.baseline):
+        if build_id and not seen.version(build_id).described:
+            return Plan("waiting", _share(f"{build_id} could not be described", seen))
+    return None
+
+
 def _nothing_is_current(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:
-    """New runs wait until something is current, so a live worker is not waited for."""
+    """The baseline comes first, or the target where the baseline's workers are gone.
+
+    Where nothing has ever been current, new runs wait in any case, so that a live
+    worker is not waited for. Later they may be with workers without a version.
+    """
     if seen.current is not None:
         return None
-    baseline = config.deployment.baseline or config.deployment.target
+    target = config.deployment.target
+    baseline = config.deployment.baseline or target
+    if any(version.last_current_at for version in seen.versions):
+        alive = [build for build in (baseline, target) if seen.version(build).workers]
+        if not alive:
+            return Plan("waiting", f"neither {baseline} nor {target} has a live worker")
+        baseline = alive[0]
     if waiting := _unknown(seen.version(baseline), now):
         return Plan("waiting", waiting)
     return _with_set(seen, baseline, SetCurrent(baseline), "nothing is current yet")
@@ -120,30 +141,17 @@ def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
         return None
     if seen.ramping:
         return _end_ramp(seen, target)
-    older = _older_in_set(seen, target)
-    unknown = [version.build_id for version in older if version.open_runs is None]
-    open_there = [version for version in older if version.open_runs]
-    if open_there and not seen.routing_settled:
-        return Plan("moving", f"the change to {target} is on its way to every task queue")
-    if open_there:
-        runs = sum(version.open_runs or 0 for version in open_there)
-        moves = tuple(MoveRuns(version.build_id, target) for version in open_there)
-        return Plan("moving", f"{runs} open runs of its set move to {target}", moves)
-    if unknown:
-        return Plan("moving", f"the open runs of {', '.join(unknown)} cannot be counted")
+    if moving := _moving(seen, target):
+        return moving
+    if seen.version(target).workers == 0:
+        return Plan("waiting", f"{target} takes all new runs, but has no live worker")
     return Plan("complete", f"{target} takes all new runs")
 
 
 def _rolls_back(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
     """Back to what was current before: at once, in one routing change, without steps and gates."""
     before = seen.version(config.deployment.target)
-    after = seen.version(seen.current or "")
-    if (
-        before.last_current_at is None
-        or before.first_activated_at is None
-        or after.first_activated_at is None
-        or before.first_activated_at > after.first_activated_at
-    ):
+    if not config.deployment.rollback or before.last_current_at is None:
         return None
     if not before.workers:
         start = (StartProgram(before.build_id),) if before.process in _DOWN else ()
@@ -178,6 +186,8 @@ def _not_ready(config: RolloutConfig, seen: Observation, now: datetime) -> Plan 
         waiting = f"the workers of {target.build_id} cannot be counted"
     if not waiting and target.workers == 0:
         waiting = f"{target.build_id} has no live worker"
+        if seen.ramping:  # a crash that supervisord mends is over before the heartbeat is missed
+            return Plan("waiting", f"{waiting}: its share goes back", (ClearRamp(),))
     return Plan("waiting", _share(waiting, seen)) if waiting else None
 
 
@@ -185,11 +195,13 @@ def _not_verified(config: RolloutConfig, seen: Observation, _now: datetime) -> P
     """A compatible build gets traffic once runs of the current one replay on it."""
     target = seen.version(config.deployment.target)
     required = config.verify.compatible == "required" and target.strategy == "compatible"
-    if not required or seen.ramping or target.verified == "passed":
+    if not required or seen.ramping:
         return None
-    if target.verified is None:
+    if target.verified is None or target.verified_from != seen.current:
         reason = f"replaying runs of {seen.current} on {target.build_id}"
         return Plan("progressing", reason, (Verify(target.build_id),))
+    if target.verified == "passed":
+        return None
     mend = f"deploy it as incompatible, or mend it and `rollout retry {target.build_id}`"
     return Plan("blocked", f"{target.build_id} is not compatible: {target.verified}; {mend}")
 
@@ -303,6 +315,22 @@ def _with_set(seen: Observation, build_id: str, action: Action, reason: str) -> 
     if seen.version(build_id).version_set is None:
         actions = (JoinSet(build_id, version_set_of(seen, build_id)), action)
     return Plan("progressing", reason, actions)
+
+
+def _moving(seen: Observation, target: str) -> Plan | None:
+    """What is left of the runs that the compatible ``target`` takes over; None where none is."""
+    older = _older_in_set(seen, target)
+    unknown = [version.build_id for version in older if version.open_runs is None]
+    open_there = [version for version in older if version.open_runs]
+    if open_there and not seen.routing_settled:
+        return Plan("moving", f"the change to {target} is on its way to every task queue")
+    if open_there:
+        runs = sum(version.open_runs or 0 for version in open_there)
+        moves = tuple(MoveRuns(version.build_id, target) for version in open_there)
+        return Plan("moving", f"{runs} open runs of its set move to {target}", moves)
+    if unknown:
+        return Plan("moving", f"the open runs of {', '.join(unknown)} cannot be counted")
+    return None
 
 
 def _older_in_set(seen: Observation, target: str) -> list[Version]:

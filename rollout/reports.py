@@ -12,7 +12,7 @@ from temporalio.service import RPCError
 
 from rollout import history as past
 from rollout.config import RolloutConfig, load
-from rollout.controller import is_running, own_identity
+from rollout.controller import is_running, last_refusal, own_identity
 from rollout.legacy import version_sets, version_sets_status
 from rollout.limits import deletable, warning
 from rollout.look import look
@@ -52,6 +52,8 @@ def _warnings(config: RolloutConfig, seen: Observation) -> Iterator[str]:
     name = config.deployment.name
     if not is_running(name) and seen.manager in ("", own_identity()):
         yield "no controller runs here, so nothing is done: `supervisorctl start rollout`"
+    elif refusal := last_refusal(name):
+        yield refusal
     spare = deletable(seen, config.deployment.target, kept(config, seen))
     if limit := warning(seen, config.limits.versions, spare):
         yield limit
@@ -61,7 +63,7 @@ def _graphs() -> str:
     """Grafana where it is installed, else a page of Prometheus with the same main panels."""
     if (settings.TOOLS_DIR / "grafana" / "bin" / "grafana").exists():
         return settings.local_url("GRAFANA_PORT")
-    return graphs.switchover_url(settings.prometheus_url())
+    return graphs.switchover_url(settings.prometheus_page())
 
 
 async def _status_of_sets(task_queue: str, arguments: argparse.Namespace) -> int:

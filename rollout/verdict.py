@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from rollout.config import UNVERSIONED
 from rollout.model import Evidence, Observation, Verdict, Version
 
 __all__ = ["safe_to_stop", "target_share", "version_set_of", "warnings"]
@@ -48,7 +49,7 @@ def safe_to_stop(
             _fresh(seen, version, now or seen.at),
             _open_runs(version),
             _backlog(version),
-            _replacement(seen, build_id),
+            _replacement(seen, build_id, target),
         ),
     )
 
@@ -113,7 +114,9 @@ def _backlog(version: Version) -> Evidence:
     return Evidence("backlog", False, f"{version.backlog} {tasks} for it")
 
 
-def _replacement(seen: Observation, build_id: str) -> Evidence:
+def _replacement(seen: Observation, build_id: str, target: str | None) -> Evidence:
+    if seen.current is None and target == UNVERSIONED:
+        return Evidence("replacement", True, "new runs go to workers without a version")
     if seen.current is None or seen.current == build_id:
         return Evidence("replacement", False, "no other version takes the new runs")
     workers = seen.version(seen.current).workers

@@ -11,7 +11,7 @@ from typing import Any
 
 from stack.graphs import switchover_url
 from stack.launches import Launch
-from stack.settings import ROOT, metrics_address, prometheus_url
+from stack.settings import ROOT, metrics_address, prometheus_page
 
 __all__ = ["rollout_status", "text"]
 
@@ -65,7 +65,7 @@ def _places(programs: Sequence[Launch]) -> list[tuple[str, str]]:
         if launch.ports and launch.module() is not None
     ]
     # Without Grafana the main panels are a page of Prometheus; last, for it is long.
-    url = prometheus_url()
+    url = prometheus_page()
     if "prometheus" in by_name:
         url = f"http://127.0.0.1:{by_name['prometheus'].ports[0]}"
     return [*places, ("Prometheus", url if "grafana" in by_name else switchover_url(url))]

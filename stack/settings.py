@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from stack.exit import Misuse
 
@@ -32,6 +33,7 @@ __all__ = [
     "metrics_host",
     "metrics_probe_host",
     "port",
+    "prometheus_page",
     "prometheus_url",
     "temporal_address",
 ]
@@ -109,6 +111,12 @@ def host_port(host: str, number: int) -> str:
 def _metrics_host(environ: Mapping[str, str]) -> str:
     # An IPv6 address is often written as in a URL; sockets want it bare.
     return environ.get("METRICS_HOST", "").strip("[]") or "127.0.0.1"
+
+
+def prometheus_page() -> str:
+    """`prometheus_url` for people to see: without the user and password that it may hold."""
+    parts = urlsplit(prometheus_url())
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def prometheus_url() -> str:

@@ -192,7 +192,13 @@ class TestActions:
             pytest.param(
                 seen(
                     V1,
-                    version("v1.1", strategy="compatible", version_set=None, verified="passed"),
+                    version(
+                        "v1.1",
+                        strategy="compatible",
+                        version_set=None,
+                        verified="passed",
+                        verified_from="v1",
+                    ),
                     current="v1",
                 ),
                 config("all-at-once", target="v1.1"),
@@ -340,16 +346,49 @@ class TestWholeRollouts:
         assert world.run(config(), 60).phase == "complete"
 
     def test_a_target_that_dies_in_mid_ramp(self) -> None:
-        """The ramp stands still while the target has no live worker, and goes on after."""
+        """Its share goes back to the current version, and it begins anew once it lives."""
+        world = self.started()
+        world.run(config(), 40)
+        before = len(routing(world))
+        world.change("v2", workers=0)
+        decided = world.run(config(), 300)
+        assert decided.reason == "v2 has no live worker"
+        assert [a for _, a in routing(world)][before:] == [ClearRamp()]
+        world.change("v2", workers=1)
+        assert world.run(config(), 90).phase == "complete"
+
+    def test_a_target_that_nobody_knows(self) -> None:
+        """A new target that does not exist ends the old one's ramp, which nobody wants any more."""
+        world = self.started()
+        world.run(config(), 40)
+        decided = world.run(config(target="v9"), 30)
+        assert decided == Plan("waiting", "no worker of v9 has polled yet")
+        assert world.state.ramping is None
+
+    def test_back_from_workers_without_a_version(self) -> None:
+        """Where the baseline's workers are gone, the live target becomes current, not the dead."""
+        world = self.started()
+        world.run(config(), 120)
+        world.run(config(target="__unversioned__"), 5)
+        assert world.state.current is None
+        world.change("v1", workers=0)
+        world.run(config(), 5)
+        assert world.state.current == "v2"
+        world.state = replace(world.state, current=None)
+        world.change("v2", workers=0)
+        decided = world.run(config(), 5)
+        assert decided == Plan("waiting", "neither v1 nor v2 has a live worker")
+
+    @pytest.mark.parametrize("build_id", ["v1", "v2"])
+    def test_metadata_that_cannot_be_read(self, build_id: str) -> None:
+        """What could not be read is not taken for absent: nothing is routed meanwhile."""
         world = self.started()
         world.run(config(), 40)
         before = len(world.history)
-        world.change("v2", workers=0)
-        decided = world.run(config(), 300)
-        assert decided.reason == "v2 has no live worker; v2 stays at 10 %"
+        world.change(build_id, described=False, strategy=None, version_set=None)
+        decided = world.run(config(), 120)
+        assert decided.reason == f"{build_id} could not be described; v2 stays at 10 %"
         assert len(world.history) == before
-        world.change("v2", workers=1)
-        assert world.run(config(), 60).phase == "complete"
 
     def test_somebody_else_takes_over(self) -> None:
         """Nothing is changed while another identity manages the deployment."""
@@ -490,6 +529,13 @@ class TestVerification:
         assert decided.reason.startswith("v1.1 is not compatible: order-1 breaks at event 12;")
         assert [action for _, action in world.history] == [Verify("v1.1")]
 
+    def test_it_holds_for_the_runs_that_were_replayed(self) -> None:
+        """A pass against another build's runs says nothing of the current one's."""
+        world = self.world()
+        world.change("v1.1", verified="passed", verified_from="v0")
+        world.run(config("all-at-once", target="v1.1"), 5)
+        assert world.history[0][1] == Verify("v1.1")
+
     def test_it_can_be_switched_off(self) -> None:
         """With compatible = "off" nothing is replayed."""
         world = self.world()
@@ -599,21 +645,24 @@ class TestRollback:
     def test_it_is_one_change_at_once(self) -> None:
         """A target that was current before the current one is current in one change, unramped."""
         world = self.world()
-        assert world.run(config(target="v1", more=GATE + ANALYSIS), 3).phase == "complete"
+        assert (
+            world.run(config(target="v1", rollback=True, more=GATE + ANALYSIS), 3).phase
+            == "complete"
+        )
         assert routing(world) == [(10, SetCurrent("v1"))]
 
     def test_it_starts_stopped_workers_first(self) -> None:
         """Where the old workers have been stopped they are started, and then routed to."""
         world = self.world()
         world.change("v1", process="STOPPED", workers=0)
-        assert world.run(config(target="v1"), 3).phase == "complete"
+        assert world.run(config(target="v1", rollback=True), 3).phase == "complete"
         assert [action for _, action in world.history] == [StartProgram("v1"), SetCurrent("v1")]
 
     def test_dead_workers_are_waited_for(self) -> None:
         """Where the old workers are dead and not ours to start, it waits and says so."""
         world = self.world()
         world.change("v1", process=None, workers=0)
-        decided = world.run(config(target="v1"), 3)
+        decided = world.run(config(target="v1", rollback=True), 3)
         assert decided == Plan("waiting", "rolling back to v1, which has no live worker")
 
     def test_in_mid_ramp_it_ends_the_ramp(self) -> None:
@@ -622,13 +671,13 @@ class TestRollback:
         world.register(fresh("v3"))
         world.run(config(target="v3"), 30)
         world.history.clear()
-        world.run(config(target="v2"), 3)
+        world.run(config(target="v2", rollback=True), 3)
         assert [action for _, action in world.history] == [ClearRamp()]
 
     def test_forward_again_takes_the_steps(self) -> None:
         """After a rollback the newer version goes through all its steps again."""
         world = self.world()
-        world.run(config(target="v1"), 3)
+        world.run(config(target="v1", rollback=True), 3)
         world.history.clear()
         world.run(config(), 120)
         assert [action for _, action in routing(world)] == [
@@ -636,6 +685,23 @@ class TestRollback:
             SetRamp("v2", 50),
             SetCurrent("v2"),
         ]
+
+    def test_a_target_alone_is_no_rollback(self) -> None:
+        """Without the word, an older target goes through gate and steps like any other."""
+        world = self.world()
+        world.run(config(target="v1"), 120)
+        assert [action for _, action in routing(world)] == [
+            SetRamp("v1", 10),
+            SetRamp("v1", 50),
+            SetCurrent("v1"),
+        ]
+
+    def test_a_blocked_build_is_not_gone_back_to(self) -> None:
+        """A block holds for a rollback, too."""
+        world = self.world()
+        world.change("v1", blocked="it was bad")
+        decided = world.run(config(target="v1", rollback=True), 30)
+        assert (decided.phase, routing(world)) == ("blocked", [])
 
 
 SUNSET = """

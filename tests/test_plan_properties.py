@@ -61,6 +61,7 @@ events = st.one_of(
     st.tuples(st.just("register"), targets),
     st.tuples(st.just("workers"), targets, st.sampled_from([None, 0, 1, 3])),
     st.tuples(st.just("open_runs"), targets, st.sampled_from([None, 0, 1, 9])),
+    st.tuples(st.just("described"), targets, st.booleans()),
     st.tuples(st.just("stopped"), targets),
     st.tuples(st.just("measure"), st.sampled_from([healthy, away, failing])),
     st.tuples(st.just("gate"), st.sampled_from(["passed", "failed", "running"])),
@@ -86,7 +87,7 @@ class Run:
             case "register":
                 if values[0] not in known:
                     self.world.register(fresh(str(values[0])))
-            case "workers" | "open_runs":
+            case "workers" | "open_runs" | "described":
                 self.world.change(str(values[0]), **{str(kind): values[1]})
             case "stopped":
                 self.world.change(str(values[0]), process="STOPPED", workers=0)
@@ -129,6 +130,8 @@ class Run:
                     at = seen.ramping.percentage if seen.ramping else 0.0
                     assert action.build_id == intent.deployment.target
                     assert action.percentage > at, "a ramp only rises"
+                if isinstance(action, (SetCurrent, SetRamp)):
+                    assert seen.version(action.build_id).described, "unreadable is not absent"
                 if isinstance(action, (SetCurrent, SetRamp)) and seen.current:
                     assert seen.version(action.build_id).workers, "no traffic to dead workers"
             if intent.deployment.paused or intent.deployment.pace == "manual":
@@ -164,7 +167,7 @@ def test_it_comes_to_rest(happenings: list[tuple[object, ...]], target: str) -> 
         if build_id not in {v.build_id for v in world.state.versions}:
             world.register(fresh(build_id))
         world.change(
-            build_id, workers=1, open_runs=0, process="RUNNING", blocked=None, gate_round=0
+            build_id, workers=1, open_runs=0, process="RUNNING", blocked=None, described=True
         )
     world.state = replace(world.state, gates=())
     world.gate_outcome = lambda _attempt: "passed"

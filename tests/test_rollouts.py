@@ -81,7 +81,7 @@ def test_a_failing_build_is_rolled_back_by_itself(stack: StackClone) -> None:
     rollout(stack, "add", "bad", "--app", "tests.faulty_builds")
     rollout(stack, "to", "bad")
     eventually(lambda: (stack.rollout_status()["ramping"] or {}).get("build_id") == "bad")
-    eventually(lambda: version(stack, "bad")["blocked"], seconds=45)
+    eventually(lambda: version(stack, "bad")["blocked"], seconds=60)
     eventually(lambda: stack.rollout_status()["ramping"] is None, seconds=10)
     status = stack.rollout_status()
     assert (status["current"], status["phase"]) == ("v1", "blocked")
@@ -127,6 +127,8 @@ def test_rollback_by_command(stack: StackClone) -> None:
     status = stack.rollout_status()
     assert (status["current"], status["target"]) == ("v1", "v1")
     assert version(stack, "v9")["blocked"] == "rolled back to v1 by command"
+    assert "rollback = true" in (stack.root / "rollout.toml").read_text()
+    assert "v9 is blocked" in rollout(stack, "rollback", "--to", "v9", code=1)
     history = rollout(stack, "history")
     assert "became current" in history
     rollout(stack, "retry", "v9")
@@ -156,6 +158,7 @@ def test_owners(stack: StackClone) -> None:
     stack.edit("rollout.toml", "paused = true", "paused = false")
 
 
+@pytest.mark.timeout(600)  # the server's poller memory alone is a minute
 def test_ten_builds_in_a_row(stack: StackClone) -> None:
     """Ten builds come and go: no leftover of any kind, and nobody else's pid ever changes."""
     stack.edit("rollout.toml", "keep = 1", "keep = 0")
@@ -172,12 +175,12 @@ def test_ten_builds_in_a_row(stack: StackClone) -> None:
     for build_id in builds:
         rollout(stack, "add", build_id, "--app", "workers.builds.v1")
         rollout(stack, "to", build_id)
-        eventually(lambda b=build_id: stack.rollout_status()["current"] == b, seconds=40)  # type: ignore[misc]
+        eventually(lambda b=build_id: stack.rollout_status()["current"] == b, seconds=90)  # type: ignore[misc]
 
     def gone() -> bool:
         return [v["build_id"] for v in stack.rollout_status()["versions"]] == ["b9"]
 
-    eventually(gone, seconds=180)
+    eventually(gone, seconds=240)
     files = {path.name for path in (stack.root / "workers/programs").iterdir()}
     assert files == {"worker-b9.ini"}
     assert set(stack.states()) == {*others, "worker-b9"}

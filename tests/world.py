@@ -49,6 +49,7 @@ def config(
     target: str = "v2",
     baseline: str = "v1",
     paused: bool = False,
+    rollback: bool = False,
     more: str = "",
 ) -> RolloutConfig:
     """The shipped pace, towards ``target``; ``more`` is added to the file."""
@@ -61,6 +62,7 @@ def config(
         target = "{target}"
         pace = "{pace}"
         paused = {str(paused).lower()}
+        rollback = {str(rollback).lower()}
         [progressive]
         settle = "20s"
         steps = [{{ percentage = 10, pause = "30s" }}, {{ percentage = 50, pause = "30s" }}]
@@ -179,7 +181,9 @@ class World:
             case Block(build_id, reason):
                 self.change(build_id, blocked=reason)
             case Verify(build_id):
-                self.change(build_id, verified=self.verify_outcome)
+                self.change(
+                    build_id, verified=self.verify_outcome, verified_from=self.state.current
+                )
             case StartGate(_, task_queue, attempt):
                 run = GateRun(task_queue, attempt, self.gate_outcome(attempt), "boom")  # type: ignore[arg-type]
                 self.state = replace(self.state, gates=(*self.state.gates, run))
@@ -187,6 +191,8 @@ class World:
     def _apply_routing(self, action: SetCurrent | SetRamp | ClearRamp) -> None:
         state, ramping = self.state, self.state.ramping
         match action:
+            case SetCurrent(""):
+                self.state = replace(state, current=None, current_changed_at=self.now)
             case SetCurrent(build_id):
                 assert state.version(build_id).status != "unregistered", "NOT_FOUND"
                 if ramping and ramping.build_id == build_id:

@@ -38,8 +38,8 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether none broke; so too where there was no run to replay."""
-        return not self.broken
+        """Whether none broke, where there was one to replay; not where all were left out."""
+        return not self.broken and bool(self.runs or not self.left_out)
 
     @property
     def broken(self) -> tuple[Replayed, ...]:
@@ -57,6 +57,8 @@ def summary(verification: Verification) -> str:
     source, target, runs = verification.source, verification.target, verification.runs
     left_out = len(verification.left_out)
     beside = f"; {_runs(left_out)} left out" if left_out else ""
+    if not runs and left_out:
+        return f"no run of {source} could be replayed on {target}: {verification.left_out[0]}"
     if not runs:
         return f"passed: {source} has no run to replay on {target}{beside}"
     if verification.passed:
