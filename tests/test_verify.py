@@ -41,7 +41,7 @@ class Runs:
     charged: frozenset[str]
     """Running orders that have taken their second step."""
     young: str
-    """The newest order, in its first step still."""
+    """The newest order, asleep in its first step."""
 
     @property
     def orders(self) -> frozenset[str]:
@@ -87,7 +87,7 @@ async def begin(server: DevServer, name: str) -> Runs:
     for handle in charged:
         await scheduled(handle, 2)
     young = await order(900)
-    await scheduled(young, 1)
+    await asleep(young)  # stopped between its tasks: a task under way would time out
     await listed(client, name, "v1", 6)
     return Runs(
         server,
@@ -124,6 +124,16 @@ async def scheduled(handle: WorkflowHandle[Any, Any], count: int) -> None:
         return len(await activities(handle)) >= count
 
     await until(enough)
+
+
+async def asleep(handle: WorkflowHandle[Any, Any]) -> None:
+    """Wait until a run has done its first activity, and waits on the timer after it."""
+
+    async def timer_started() -> bool:
+        events = handle.fetch_history_events()
+        return any([event.HasField("timer_started_event_attributes") async for event in events])
+
+    await until(timer_started)
 
 
 async def listed(client: Client, name: str, build_id: str, count: int) -> None:
