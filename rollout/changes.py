@@ -161,7 +161,7 @@ def _may_take_over(version: Version) -> str | None:
         return f"has never been current: go there with `rollout to {version.build_id}`"
     if version.blocked:
         return f"is blocked ({version.blocked}): `rollout retry {version.build_id}` lifts that"
-    if not version.workers and version.process not in ("STOPPED", "EXITED", "FATAL"):
+    if not version.workers and not version.stopped:
         return "has no live worker, and no program here that could be started"
     return None
 

@@ -95,6 +95,11 @@ class Version:
     deactivated_at: datetime | None = None
     """When it last stopped being current or ramping; None where it is, or never was."""
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it has a program here that does not run, and could be started."""
+        return self.process in ("STOPPED", "EXITED", "FATAL")
+
 
 @dataclass(frozen=True)
 class Ramp:

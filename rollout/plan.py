@@ -37,8 +37,6 @@ DECLARATION_TIME = timedelta(seconds=5)
 """A worker declares its strategy right after its version appears. One that has not by then never
 will (it is not ours), and counts as incompatible."""
 
-_DOWN = ("STOPPED", "EXITED", "FATAL")
-
 
 def plan(config: RolloutConfig, seen: Observation, now: datetime, manager: str | None) -> Plan:
     """What to do now. ``manager`` is the identity that this planner acts under.
@@ -154,7 +152,7 @@ def _rolls_back(config: RolloutConfig, seen: Observation, _now: datetime) -> Pla
     if not config.deployment.rollback or before.last_current_at is None:
         return None
     if not before.workers:
-        start = (StartProgram(before.build_id),) if before.process in _DOWN else ()
+        start = (StartProgram(before.build_id),) if before.stopped else ()
         reason = f"rolling back to {before.build_id}, which has no live worker"
         return Plan("waiting", reason, start)
     reason = f"rolling back to {before.build_id}"

@@ -13,11 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stack.launch import expand
+from stack.settings import DEFAULT_DEPLOYMENT
 from stack.supervisor_rpc import Program
 
 __all__ = ["MetricsEndpoint", "WorkerProgram", "metrics_endpoints", "worker_programs"]
-
-DEFAULT_DEPLOYMENT = "greetings"
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,6 @@ from rollout.verdict import safe_to_stop
 
 __all__ = ["kept", "sunset"]
 
-_DOWN = ("STOPPED", "EXITED", "FATAL")
-
 
 def sunset(config: RolloutConfig, seen: Observation, now: datetime) -> tuple[Action, ...]:
     """The actions that ``[sunset]`` asks for now, one a version at the most.
@@ -59,7 +57,7 @@ def kept(config: RolloutConfig, seen: Observation) -> frozenset[str]:
 
 def _needed_again(version: Version) -> bool:
     """Whether runs are open on a version whose workers have been stopped."""
-    return bool(version.open_runs) and version.process in _DOWN
+    return bool(version.open_runs) and version.stopped
 
 
 def _farewell(
@@ -72,7 +70,7 @@ def _farewell(
         return None
     if version.process == "STOPPING":
         return None
-    if version.process is not None and version.process not in _DOWN:
+    if version.process is not None and not version.stopped:
         due = _due(idle_since, config.sunset.stop, now)
         return StopProgram(version.build_id) if due else None
     if not _due(idle_since, config.sunset.delete, now):

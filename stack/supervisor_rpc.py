@@ -128,10 +128,6 @@ class Supervisor:
         self._path = path
         self._timeout = timeout
 
-    async def identification(self) -> str:
-        """Its ``identifier``: whose supervisord answers on this socket."""
-        return cast(str, await self._call("getIdentification"))
-
     async def pid(self) -> int:
         """The process id of supervisord itself."""
         return cast(int, await self._call("getPID"))

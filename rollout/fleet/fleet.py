@@ -18,9 +18,9 @@ from rollout.fleet.admission import Admission, refuse_mistakes
 from rollout.fleet.deletion import NotYet, delete_version
 from rollout.fleet.loading import BUSY, PERIOD, Loader
 from rollout.fleet.program_files import NewWorker, shown
-from rollout.programs import DEFAULT_DEPLOYMENT, WorkerProgram, worker_programs
+from rollout.programs import WorkerProgram, worker_programs
 from stack.exit import Failure
-from stack.settings import ROOT
+from stack.settings import DEFAULT_DEPLOYMENT, ROOT
 from stack.supervisor_rpc import Program, Supervisor
 
 __all__ = ["AddedProgram", "Fleet", "NotYet", "delete_version"]
