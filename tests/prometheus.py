@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,8 +19,9 @@ import pytest
 
 from stack.settings import ROOT, TOOLS_DIR
 from tests.temporal_server import free_port
+from tests.waiting import eventually
 
-__all__ = ["Prometheus", "expositions", "tool", "wait_for"]
+__all__ = ["Prometheus", "expositions", "tool"]
 
 _METRICS = ROOT / "metrics"
 
@@ -32,16 +33,6 @@ def tool(name: str) -> str:
     if found is None:
         pytest.skip(f"{name} is not installed; `make setup` installs it")
     return found
-
-
-def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true value of ``condition``, or a failed test once ``seconds`` are over."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"after {seconds:g} s still not: {what}")
-        time.sleep(0.2)
-    return value
 
 
 @contextmanager
@@ -115,7 +106,7 @@ class Prometheus:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_for(self._ready, 20, "Prometheus is ready")
+        eventually(self._ready, seconds=20)
 
     def stop(self) -> None:
         """End it and wait for its end."""

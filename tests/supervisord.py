@@ -7,15 +7,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from stack.settings import VENV_BIN
 from stack.supervisor_rpc import Supervisor
+from tests.waiting import eventually
 
-__all__ = ["PrivateSupervisord", "eventually"]
+__all__ = ["PrivateSupervisord"]
 
 _CONFIG = """\
 [supervisord]
@@ -37,23 +35,6 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 [include]
 files = programs/*.ini
 """
-
-T = TypeVar("T")
-
-
-def eventually(condition: Callable[[], T], *, seconds: float = 15) -> T:
-    """What ``condition`` gives as soon as it is true of it; fails with the last try's reason."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if value := condition():
-                return value
-            reason: object = "it is not so"
-        except (AssertionError, LookupError, OSError) as error:
-            reason = error
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds:g} s: {reason}")
-        time.sleep(0.05)
 
 
 class PrivateSupervisord:

@@ -12,9 +12,9 @@ from temporalio.client import Client
 
 from client.subscribe import as_text
 from rollout.observe import version_metadata
-from tests.supervisord import eventually
 from tests.temporal_server import DevServer
 from tests.test_workers import begun, builds, greet, order, see, settled
+from tests.waiting import eventually
 from tests.worker_process import Command, environ, python, run, worker
 
 pytestmark = pytest.mark.temporal

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from client.calls import start_once
 from stack.settings import ROOT
 from tests.demo_worker import CrossingOrder, FailingGreeting, Greeting, Order, demo_worker
 from tests.temporal_server import DevServer, free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.temporal
 
@@ -39,6 +40,14 @@ class Running:
         """The JSON log records so far that say ``event``."""
         records = [json.loads(line) for line in self.stderr if line.startswith("{")]
         return [record for record in records if record["event"] == event]
+
+    async def logs(self, event: str) -> None:
+        """Wait until it has said ``event``."""
+
+        async def said() -> bool:
+            return bool(self.logged(event))
+
+        await until(said)
 
     async def end(self, seconds: float = 60) -> tuple[int, str, str]:
         """Exit code, stdout and stderr, once it has ended by itself."""
@@ -82,19 +91,6 @@ async def run_client(address: str, *arguments: str) -> tuple[int, str, str]:
     async with client_command(address, *arguments) as running:
         await running.process.wait()
         return await running.end()
-
-
-async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """What ``condition`` returns (or its coroutine) as soon as that is true."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < deadline, "the condition never came true"
-        await asyncio.sleep(0.05)
 
 
 async def statuses(client: Client, name: str) -> list[tuple[str, str]]:
@@ -306,9 +302,9 @@ class TestLoad:
         """Who presses Ctrl-C twice does not wait for anything: 130, and no summary."""
         arguments = ("load", "--task-queue", name, "--rate", "10")
         async with client_command(temporal_server.address, *arguments) as running:
-            await until(lambda: running.logged("load begins"))
+            await running.logs("load begins")
             running.process.send_signal(signal.SIGINT)
-            await until(lambda: running.logged("load stops"))
+            await running.logs("load stops")
             running.process.send_signal(signal.SIGINT)
             code, out, _ = await running.end(10)
         assert (code, out) == (130, "")
@@ -382,7 +378,7 @@ class TestTemporalAway:
             *("load", "--task-queue", name, "--rate", "5", "--orders", "0"),
             *("--duration", "400ms", "--json"),
         ) as running:
-            await until(lambda: running.logged("waiting for Temporal"))
+            await running.logs("waiting for Temporal")
             await asyncio.to_thread(own_server.start)
             async with demo_worker(own_server.address, name):
                 code, out, _ = await running.end()
@@ -393,7 +389,7 @@ class TestTemporalAway:
         """A load that still waits for its server ends on SIGTERM with an empty summary."""
         arguments = ("load", "--json")
         async with client_command(f"127.0.0.1:{free_port()}", *arguments) as running:
-            await until(lambda: running.logged("waiting for Temporal"))
+            await running.logs("waiting for Temporal")
             running.process.terminate()
             code, out, _ = await running.end(10)
         assert (code, json.loads(out)["started"]) == (0, 0)
@@ -415,7 +411,7 @@ class TestTemporalAway:
 
             await until(under_way)
             own_server.kill()
-            await until(lambda: running.logged("Temporal takes no starts, trying again"))
+            await running.logs("Temporal takes no starts, trying again")
             await asyncio.to_thread(own_server.start)
             code, out, _ = await running.end()
             runs = await statuses(client, name)

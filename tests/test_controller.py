@@ -15,8 +15,8 @@ from temporalio.api.workflowservice.v1 import SetWorkerDeploymentManagerRequest
 from temporalio.client import Client
 
 from tests.scrape import labels, scrape
-from tests.supervisord import eventually
 from tests.temporal_server import DevServer, free_port
+from tests.waiting import eventually
 from tests.worker_process import Command, environ, python, run, worker
 
 pytestmark = pytest.mark.temporal

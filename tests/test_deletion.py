@@ -17,8 +17,8 @@ from temporalio.client import Client
 from rollout.fleet.deletion import NotYet, delete_version
 from rollout.observe import Observer
 from stack.exit import Failure
-from tests.supervisord import eventually
 from tests.temporal_server import DevServer
+from tests.waiting import eventually
 from tests.worker_process import worker
 
 pytestmark = pytest.mark.temporal

@@ -20,8 +20,9 @@ from stack.settings import ROOT
 from stack.supervisor_rpc import NotRunning, Supervisor
 from tests.demo_worker import demo_worker
 from tests.scrape import Series, labels, scrape
-from tests.supervisord import PrivateSupervisord, eventually
+from tests.supervisord import PrivateSupervisord
 from tests.temporal_server import DevServer, free_port
+from tests.waiting import eventually
 
 SLEEP = "command = sleep 1000"
 AT_ONCE = "startsecs = 0"

@@ -19,8 +19,8 @@ from rollout.observe import Observer
 from stack.exit import Failure, Misuse
 from stack.supervisor_rpc import NotRunning, Supervisor
 from tests.fleet_stack import BYSTANDERS, FleetStack
-from tests.supervisord import eventually
 from tests.temporal_server import DevServer, free_port
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")

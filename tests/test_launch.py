@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -16,14 +16,7 @@ import pytest
 from stack.launch import NOT_NEEDED, expand
 from stack.settings import ROOT, VENV_BIN
 from tests.temporal_server import free_port
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Return once ``condition`` holds; fail where it does not within ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        time.sleep(0.02)
+from tests.waiting import eventually
 
 
 def marked(marker: str) -> list[psutil.Process]:
@@ -182,19 +175,19 @@ class TestPort:
         then = f"sh -c 'test -e {done}.tried && touch {done}; touch {done}.tried; test -e {done}'"
         server = ("python", "-m", "http.server", str(port), "--bind", "127.0.0.1")
         process = launch("--port", str(port), "--then", then, *server, marker=marker)
-        wait_until(done.exists, 20)
+        eventually(done.exists)
         process.terminate()
         process.wait(timeout=10)
-        wait_until(lambda: not marked(marker))
+        eventually(lambda: not marked(marker))
 
     def test_then_ends_with_the_command(self, marker: str) -> None:
         """What waits to run --then is gone soon after COMMAND is."""
         port = free_port()
         process = launch("--port", str(port), "--then", "true", "sleep", "600", marker=marker)
-        wait_until(lambda: len(marked(marker)) == 2)
+        eventually(lambda: len(marked(marker)) == 2)
         process.kill()
         process.wait(timeout=10)
-        wait_until(lambda: not marked(marker))
+        eventually(lambda: not marked(marker))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a parent's death")
@@ -211,7 +204,7 @@ def test_ends_with_supervisord(tmp_path: Path, marker: str) -> None:
         env={**os.environ, "LAUNCH_TEST": marker},
         stdout=subprocess.DEVNULL,
     )
-    wait_until(lambda: any(each.name() == "sleep" for each in marked(marker)))
+    eventually(lambda: any(each.name() == "sleep" for each in marked(marker)))
     supervisord.kill()
     supervisord.wait(timeout=10)
-    wait_until(lambda: not marked(marker))
+    eventually(lambda: not marked(marker))

@@ -18,9 +18,9 @@ import rollout.analysis.measure
 from rollout.analysis.measure import measure
 from rollout.config import Analysis, Check, Seconds
 from rollout.model import BuildSample, CheckResult, Measurements
-from tests.prometheus import Prometheus, expositions, wait_for
-from tests.supervisord import eventually
+from tests.prometheus import Prometheus, expositions
 from tests.temporal_server import DevServer, free_port
+from tests.waiting import eventually
 from tests.worker_process import Command, environ, python
 
 ANALYSIS = Analysis(window=Seconds(60), min_samples=5)
@@ -116,18 +116,17 @@ def metered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metered]:
         try:
             prometheus.start()
             failures = "temporal_activity_execution_failed_total"
-            wait_for(lambda: len(prometheus.query(failures)) == 3, 20, "all is scraped")
+            eventually(lambda: len(prometheus.query(failures)) == 3, seconds=20)
             metered.export("returns", "v2")
             old = f"time() - min(timestamp(up offset {BASELINE}s)) - {BASELINE}"
-            wait_for(
+            eventually(
                 lambda: (
                     prometheus.query(f"{old} > 0")
                     and not prometheus.query(
                         f'last_over_time({failures}{{deployment_name="returns"}}[11s])'
                     )
                 ),
-                BASELINE + 20,
-                "the counters are older than the window",
+                seconds=BASELINE + 20,
             )
             yield metered
         finally:

@@ -19,7 +19,8 @@ from rollout.model import Status
 from stack.graphs import PROCESS_STATES, VERSION_STATES, switchover_url
 from stack.settings import ROOT
 from tests.exposition import PAGES
-from tests.prometheus import Prometheus, expositions, tool, wait_for
+from tests.prometheus import Prometheus, expositions, tool
+from tests.waiting import eventually
 
 RULES = ROOT / "metrics" / "rules"
 # A metric or a recording of ours in an expression.
@@ -45,7 +46,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         )
         try:
             server.start()
-            wait_for(lambda: len(server.query("up == 1")) == len(PAGES), 20, "every target is up")
+            eventually(lambda: len(server.query("up == 1")) == len(PAGES), seconds=20)
             yield server
         finally:
             server.stop()
@@ -133,11 +134,11 @@ class TestScraping:
             server.write_targets("workers.json", [alive, dead])
             try:
                 server.start()
-                wait_for(lambda: _up(server) == {"v1": "1", "v2": "0"}, 10, "v1 is up, v2 down")
+                eventually(lambda: _up(server) == {"v1": "1", "v2": "0"}, seconds=10)
 
                 server.write_targets("workers.json", [alive])
 
-                wait_for(lambda: _up(server) == {"v1": "1"}, 10, "v2 is gone")
+                eventually(lambda: _up(server) == {"v1": "1"}, seconds=10)
             finally:
                 server.stop()
 
@@ -150,12 +151,12 @@ class TestQueries:
         """The query parses and finds its series."""
         expression = _panel_queries()[name]
 
-        wait_for(lambda: prometheus.query(expression), 20, f"data for {expression}")
+        eventually(lambda: prometheus.query(expression), seconds=20)
 
     @pytest.mark.parametrize("name", sorted(_annotations().keys() - {"Process stops"}))
     def test_annotation_returns_data(self, prometheus: Prometheus, name: str) -> None:
         """The query parses and finds its series (Process stops has a test of its own)."""
-        wait_for(lambda: prometheus.query(_annotations()[name]), 20, f"data for {name}")
+        eventually(lambda: prometheus.query(_annotations()[name]), seconds=20)
 
     def test_process_stops_are_marked_once(self, tmp_path: Path) -> None:
         """A stop is marked for 15 s from when it happened, and a start from nothing is not."""
@@ -192,7 +193,7 @@ class TestQueries:
             groups = prometheus.get("rules")["groups"]
             return {rule["health"] for group in groups for rule in group["rules"]}
 
-        wait_for(lambda: "unknown" not in health(), 20, "every rule was evaluated")
+        eventually(lambda: "unknown" not in health(), seconds=20)
 
         assert health() == {"ok"}
 
@@ -205,12 +206,12 @@ class TestQueries:
             return named - set(prometheus.get("label/__name__/values"))
 
         assert len(named) > 10
-        wait_for(lambda: not missing(), 20, f"there are series of all of {sorted(named)}")
+        eventually(lambda: not missing(), seconds=20)
 
     def test_shares_and_states_read_as_they_should(self, prometheus: Prometheus) -> None:
         """v1's nine tenths show as such, and v2's state as the number of its name."""
         queries = _panel_queries()
-        wait_for(lambda: prometheus.query(queries["Get new runs A"]), 20, "shares")
+        eventually(lambda: prometheus.query(queries["Get new runs A"]), seconds=20)
 
         shares = _by_build(prometheus.query(queries["Get new runs A"]))
         states = _by_build(prometheus.query(queries["Version states A"]))
@@ -238,7 +239,7 @@ class TestGraphPage:
         for number, expression in enumerate(expressions):
             assert fields[f"g{number}.tab"] == ["0"]
             assert fields[f"g{number}.range_input"] == ["15m"]
-            wait_for(partial(prometheus.query, expression), 20, f"data for {expression}")
+            eventually(partial(prometheus.query, expression), seconds=20)
 
 
 class TestStateTables:

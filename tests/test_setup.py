@@ -298,7 +298,7 @@ class TestPrometheus:
             '#!/bin/sh\nwhile [ $# -gt 0 ] && [ "$1" != download ]; do shift; done; shift\n'
             f'for each; do cp "{folder}/$each.deb" . || exit 100; done\n',
         )
-        for tool in ("dpkg-deb", "tar", "cp", "sh"):
+        for tool in ("dpkg-deb", "tar", "cp", "rm", "sh"):
             (machine.path / tool).symlink_to(str(shutil.which(tool)))
 
         _, err = machine.setup()

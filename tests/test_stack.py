@@ -11,25 +11,18 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psutil
 import pytest
 
 from tests.stack_clone import StackClone, stack_clone
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 
 DRAINS = "sh -c \"trap 'sleep 1.5; exit' TERM; while true; do sleep 0.2; done\""
 IGNORES_TERM = "sh -c \"trap '' TERM; while true; do sleep 0.2; done\""
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Return once ``condition`` holds; fail where it does not within ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        time.sleep(0.05)
 
 
 def assert_nothing_left(clone: StackClone) -> None:
@@ -124,7 +117,7 @@ class TestCtrlC:
         with stack_clone(TEMPORAL_ADDRESS="127.0.0.1:1") as clone:
             clone.only(a="sleep 600")
             up = clone.start("-m", "stack", "up")
-            wait_until(lambda: runs(clone, "supervisord.conf"))
+            eventually(lambda: runs(clone, "supervisord.conf"))
             self.interrupt(up)
             assert_nothing_left(clone)
 
@@ -132,9 +125,9 @@ class TestCtrlC:
         """Ctrl-C during the preflight starts nothing."""
         with stack_clone() as clone:
             up = clone.start("-m", "stack", "up")
-            wait_until(lambda: runs(clone, "--check"))
+            eventually(lambda: runs(clone, "--check"))
             self.interrupt(up)
-            wait_until(lambda: not clone.processes())
+            eventually(lambda: not clone.processes())
             assert clone.log("supervisord") == ""
 
 
@@ -197,7 +190,7 @@ class TestSmallStack:
             up = clone.up("--keep")
             assert up.returncode == 1
             assert "left running" in up.stdout
-            wait_until(lambda: clone.states() == {"good": "RUNNING", "bad": "FATAL"})
+            eventually(lambda: clone.states() == {"good": "RUNNING", "bad": "FATAL"})
 
     def test_a_program_that_does_not_end(self) -> None:
         """What ignores its stop signal is killed in the end, within 20 s of `down`."""
@@ -254,7 +247,7 @@ class TestSmallStack:
         with stack_clone(TEMPORAL_ADDRESS="127.0.0.1:1", LOG_FORMAT="console") as clone:
             clone.only(good="sh -c 'echo the format is $LOG_FORMAT; sleep 600'")
             assert clone.up().returncode == 0
-            wait_until(lambda: clone.log("good") == "the format is json\n")
+            eventually(lambda: clone.log("good") == "the format is json\n")
 
 
 class TestAnotherServer:
@@ -296,7 +289,7 @@ class TestAnotherServer:
             clone.down()
             clone.environ["TEMPORAL_ADDRESS"] = then
             clone.python("-m", "supervisor.supervisord", "-c", "supervisord.conf")
-            wait_until(lambda wanted=states: clone.states() == wanted)  # type: ignore[misc]
+            eventually(lambda wanted=states: clone.states() == wanted)  # type: ignore[misc]
             up = clone.up("--timeout", "5")
             assert up.returncode == 0, up.stdout
             assert clone.states() == states

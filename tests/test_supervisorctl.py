@@ -15,9 +15,9 @@ import pytest
 from stack import bootstrap
 from stack.settings import VENV_BIN
 from tests.stack_clone import StackClone
-from tests.supervisord import eventually
 from tests.temporal_server import DevServer
 from tests.terminal import Terminal
+from tests.waiting import eventually
 from tests.worker_process import worker
 
 pytestmark = [pytest.mark.stack, pytest.mark.temporal]

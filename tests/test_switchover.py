@@ -13,7 +13,7 @@ import pytest
 
 from tests.scrape import scrape
 from tests.stack_clone import StackClone, stack_clone
-from tests.supervisord import eventually
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 

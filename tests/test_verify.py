@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,8 +24,9 @@ from rollout.replay.verify import movable_runs, try_move, verify, verify_build
 from stack.exit import Failure
 from stack.settings import ROOT
 from stack.supervisor_rpc import Supervisor
-from tests.supervisord import PrivateSupervisord, eventually
+from tests.supervisord import PrivateSupervisord
 from tests.temporal_server import DevServer
+from tests.waiting import eventually, until
 from tests.worker_process import Command, environ, python, worker
 
 pytestmark = pytest.mark.temporal
@@ -106,15 +107,6 @@ async def activities(handle: WorkflowHandle[Any, Any]) -> dict[int, str]:
             scheduled = event.activity_task_scheduled_event_attributes
             found[event.event_id] = scheduled.activity_type.name
     return found
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it is so."""
-    for _ in range(300):
-        if await condition():
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError("after 30 s it is not so")
 
 
 async def scheduled(handle: WorkflowHandle[Any, Any], count: int) -> None:

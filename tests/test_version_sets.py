@@ -14,9 +14,9 @@ from temporalio.client import Client
 from rollout.legacy.version_sets import Build, Place, VersionSets, register, safe_to_stop, status
 from rollout.legacy.version_sets_status import as_json, render
 from stack.exit import Failure
-from tests.supervisord import eventually
 from tests.temporal_server import DevServer
 from tests.test_workers import builds, greet, order, settled
+from tests.waiting import eventually, until
 from tests.worker_process import run, worker
 
 LEGACY = ("--versioning", "version-sets")
@@ -52,16 +52,16 @@ def ids(seen: VersionSets) -> list[list[str]]:
     return [[build.build_id for build in version_set] for version_set in seen.sets]
 
 
-async def seen_when(
-    client: Client, name: str, build_id: str, *, open_runs: int, workers: int
-) -> VersionSets:
-    """The status, once it counts so many runs and workers of the build."""
-    for _ in range(300):
+async def seen_when(client: Client, name: str, **expected: tuple[int, int]) -> VersionSets:
+    """The status, once each build named has so many open runs and live workers."""
+
+    async def so() -> VersionSets:
         seen = await status(client, name)
-        build = next((b for b in seen.builds if b.build_id == build_id), None)
-        if build and (build.open_runs, build.workers) == (open_runs, workers):
-            return seen
-    raise AssertionError(f"{build_id} never had {open_runs} runs and {workers} workers: {seen}")
+        counts = {b.build_id.replace(".", "_"): (b.open_runs, b.workers) for b in seen.builds}
+        assert {build: counts.get(build) for build in expected} == expected
+        return seen
+
+    return await until(so)
 
 
 @pytest.mark.temporal
@@ -75,25 +75,24 @@ class TestStrategies:
         with worker(legacy_server, tmp_path, name, "v1", "compatible", *LEGACY) as v1:
             settled(v1)
             assert await greet(client, name) == "Hello from worker Build ID: v1!"
-            first = await order(client, name, 6)
-            await seen_when(client, name, "v1", open_runs=1, workers=1)
+            first = await order(client, name, 10)
+            await seen_when(client, name, v1=(1, 1))
 
             with worker(legacy_server, tmp_path, name, "v1.1", "compatible", *LEGACY) as v1_1:
                 settled(v1_1)
                 assert v1.stop() == 0
                 assert await greet(client, name) == "Hello from worker Build ID: v1.1!"
-                seen = await seen_when(client, name, "v1.1", open_runs=1, workers=1)
+                # The order lists both builds by now, and is counted for the one that it is on.
+                seen = await seen_when(client, name, v1=(0, 0), v1_1=(1, 1))
                 assert ids(seen) == [["v1", "v1.1"]]
-                # It lists both builds by now, and is counted for the one that it is on.
-                assert [build.open_runs for build in seen.builds] == [0, 1]
                 assert safe_to_stop(seen, "v1").safe_to_stop
-                second = await order(client, name, 6)
-                await seen_when(client, name, "v1.1", open_runs=2, workers=1)
+                second = await order(client, name, 10)
+                await seen_when(client, name, v1_1=(2, 1))
 
                 with worker(legacy_server, tmp_path, name, "v2", "incompatible", *LEGACY) as v2:
                     settled(v2)
                     assert await greet(client, name) == "Hello from worker Build ID: v2!"
-                    seen = await seen_when(client, name, "v2", open_runs=0, workers=1)
+                    seen = await seen_when(client, name, v2=(0, 1))
                     assert ids(seen) == [["v1", "v1.1"], ["v2"]]
                     assert seen.default == "v2"
                     assert not safe_to_stop(seen, "v1.1").safe_to_stop
@@ -101,7 +100,7 @@ class TestStrategies:
                     assert builds(await second.result()) == {"v1.1"}
                     third = await order(client, name, 1)
                     assert builds(await third.result()) == {"v2"}
-                    seen = await seen_when(client, name, "v1.1", open_runs=0, workers=1)
+                    seen = await seen_when(client, name, v1_1=(0, 1))
                     assert safe_to_stop(seen, "v1.1").safe_to_stop
 
     async def test_runs_wait_for_their_build(
@@ -111,7 +110,7 @@ class TestStrategies:
         with worker(legacy_server, tmp_path, name, "v1", "compatible", *LEGACY) as v1:
             settled(v1)
             handle = await order(client, name, 2)
-            await seen_when(client, name, "v1", open_runs=1, workers=1)
+            await seen_when(client, name, v1=(1, 1))
             assert v1.stop() == 0
         with worker(legacy_server, tmp_path, name, "v2", "new-default-set", *LEGACY) as v2:
             settled(v2)

@@ -22,10 +22,10 @@ from rollout.watching.picture import render
 from rollout.watching.traffic import Traffic, read_traffic
 from rollout.watching.view import Context, Event, Trends, View, changes, steps, view_of
 from stack.settings import ROOT
-from tests.prometheus import Prometheus, expositions, wait_for
-from tests.supervisord import eventually
+from tests.prometheus import Prometheus, expositions
 from tests.temporal_server import DevServer, free_port
 from tests.terminal import Terminal
+from tests.waiting import eventually
 from tests.worker_process import environ, worker
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=timezone.utc)
@@ -342,7 +342,7 @@ class TestTraffic:
             prometheus.start()
             try:
                 share = "build_type:temporal_workflow_completed:share30s"
-                wait_for(lambda: prometheus.query(share), 30, "the rules have samples")
+                eventually(lambda: prometheus.query(share), seconds=30)
                 async with httpx.AsyncClient() as http:
                     traffic = await read_traffic(http, prometheus.url, "shop")
             finally:

@@ -14,8 +14,8 @@ from temporalio.client import Client, WorkflowHandle
 from rollout.model import Observation
 from rollout.observe import Observer, version_metadata
 from tests.scrape import scrape
-from tests.supervisord import eventually
 from tests.temporal_server import DevServer, free_port
+from tests.waiting import eventually, until
 from tests.worker_process import Command, environ, python, run, worker
 
 pytestmark = pytest.mark.temporal
@@ -64,10 +64,11 @@ async def see(client: Client, name: str) -> Observation:
 
 async def begun(client: Client, name: str, build_id: str, runs: int) -> None:
     """Wait until ``runs`` runs are open on the build."""
-    for _ in range(100):
-        if (await see(client, name)).version(build_id).open_runs == runs:
-            return
-    raise AssertionError(f"{runs} runs never began on {build_id}")
+
+    async def counted() -> bool:
+        return (await see(client, name)).version(build_id).open_runs == runs
+
+    await until(counted)
 
 
 def builds(result: dict[str, Any]) -> set[str]:

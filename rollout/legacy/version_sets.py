@@ -129,6 +129,8 @@ async def status(client: Client, task_queue: str) -> VersionSets:
             None if workers is None else workers.get(build_id, 0),
         )
 
+    # Oldest first: a run that moves to a newer build between two counts is then in both, and
+    # never in neither.
     known: list[tuple[Build, ...]] = []
     for builds in sets:
         known.append(tuple([await build(builds, index) for index in range(len(builds))]))  # noqa: PERF401
