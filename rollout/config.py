@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -31,6 +32,7 @@ __all__ = [
     "Step",
     "Sunset",
     "Verification",
+    "differences",
     "edit",
     "load",
     "parse",
@@ -113,6 +115,13 @@ class Check(_Table, frozen=True, kw_only=True):
     and ``$window`` are filled in; compare labels with them by ``=``."""
     min: float | None = None
     max: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a check that always passes, or never."""
+        if self.min is None and self.max is None:
+            raise ValueError(f"check {self.name!r} needs min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"check {self.name!r}: min {self.min:g} is above max {self.max:g}")
 
 
 class Analysis(_Table, frozen=True, kw_only=True):
@@ -233,6 +242,23 @@ def edit(path: Path, table: str, **values: str | bool | None) -> None:
         raise
 
 
+def differences(before: RolloutConfig, after: RolloutConfig) -> str:
+    """What ``after`` says otherwise: each key of ``[deployment]``, and other tables by name."""
+    old, new = (msgspec.to_builtins(config.deployment) for config in (before, after))
+    changes = [
+        f"{key} = {_value(value)} (was {_value(old[key])})"
+        for key, value in new.items()
+        if value != old[key]
+    ]
+    tables = [name for name in RolloutConfig.__struct_fields__ if name != "deployment"]
+    changed = [name for name in tables if getattr(before, name) != getattr(after, name)]
+    return ", ".join([*changes, *(f"[{name}] has changed" for name in changed)])
+
+
+def _value(value: object) -> str:
+    return "none" if value is None else json.dumps(value)
+
+
 def valid_deployment(name: str) -> str:
     """``name``, or `Misuse`: Temporal allows no dot, no colon and no leading ``__`` there.
 
@@ -308,7 +334,7 @@ def _line(text: str, path: str, message: str) -> int | None:
     """The line of the value at ``path`` (as ``.table.key[2].key``), as well as it can be told.
 
     A path into an array names no element's line, so it is that of the key it ends with,
-    counted from the table's header.
+    counted from the header of its table, or of its own element.
     """
     unknown = re.search(r"unknown field `(.+?)`", message)
     parts = re.findall(r"[A-Za-z_][\w-]*", path)
@@ -325,6 +351,8 @@ def _line(text: str, path: str, message: str) -> int | None:
         return next(
             (n + 1 for n, line in enumerate(lines) if re.match(rf"\s*{table}\b", line)), None
         )
+    if index and (elements := _elements(lines, table, keys)):
+        start, index = elements[int(index.group(1))], None
     for key in keys[-1:]:
         hits = [
             n
@@ -335,6 +363,12 @@ def _line(text: str, path: str, message: str) -> int | None:
         if hits:
             return hits[min(wanted, len(hits) - 1)] + 1
     return start + 1
+
+
+def _elements(lines: list[str], table: str, keys: list[str]) -> list[int]:
+    """Where the elements of an array of tables begin, ``[[table.key]]``; none if it is no such."""
+    header = re.compile(rf"\s*\[\[\s*{table}\.{re.escape(keys[0])}\s*\]\]" if keys else "$^")
+    return [n for n, line in enumerate(lines) if header.match(line)]
 
 
 def _last_line(text: str, key: str) -> int | None:

@@ -20,7 +20,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from rollout.act import Refused
-from rollout.config import RolloutConfig, load
+from rollout.config import RolloutConfig, differences, load
 from rollout.look import look
 from rollout.model import Action, Phase, Plan
 from rollout.operate import Operator
@@ -141,7 +141,7 @@ class Intent:
             self._error = str(error)
             return self.config
         if fresh != self.config:
-            log.info("rollout.toml has changed", target=fresh.deployment.target)
+            log.info("rollout.toml has changed", changes=differences(self.config, fresh))
         self.config, self._error = fresh, ""
         return fresh
 

@@ -1,38 +1,40 @@
-"""What has happened to a deployment's versions, from the times that the server keeps."""
+"""What has happened to a deployment: the times the server keeps, and the controller's deeds."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rich.table import Table
+from rich.text import Text
 
 from rollout.model import Observation
 
-__all__ = ["Event", "as_json", "as_table", "history"]
+__all__ = ["Event", "as_json", "as_lines", "history"]
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened to one version."""
+    """Something that happened, in one sentence."""
 
     at: datetime
-    build_id: str
-    what: str
+    text: str
+    build_id: str | None = None
+    """The version it happened to, where the server says so."""
 
 
-def history(seen: Observation) -> list[Event]:
-    """The events of all versions that the server still knows, oldest first.
+def history(seen: Observation, deeds: Iterable[Event]) -> list[Event]:
+    """The events of all versions that the server still knows, and ``deeds``, oldest first.
 
     The server keeps the latest time of each kind, so a version that was current
     twice shows its last time.
     """
-    events: list[Event] = []
+    events = list(deeds)
 
-    def add(at: datetime | None, build_id: str, what: str) -> None:
+    def add(at: datetime | None, build_id: str, text: str) -> None:
         if at is not None:
-            events.append(Event(at, build_id, what))
+            events.append(Event(at, text, build_id))
 
     for version in seen.versions:
         build_id = version.build_id
@@ -45,23 +47,31 @@ def history(seen: Observation) -> list[Event]:
     if seen.ramping:
         share = f"ramp set to {seen.ramping.percentage:g} %"
         add(seen.ramping_changed_at, seen.ramping.build_id, share)
-    return sorted(events, key=lambda event: (event.at, event.build_id))
+    return sorted(events, key=lambda event: event.at)
 
 
-def as_json(events: list[Event]) -> list[dict[str, Any]]:
-    """The events as scripts read them; times in RFC 3339."""
+def as_json(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """The events as scripts read them; times in RFC 3339.
+
+    ``source`` is ``server``, or ``controller`` for what its log tells; the latter name no build.
+    """
     return [
-        {"at": event.at.isoformat(), "build_id": event.build_id, "event": event.what}
+        {
+            "at": event.at.isoformat(),
+            "build_id": event.build_id,
+            "event": event.text,
+            "source": "server" if event.build_id else "controller",
+        }
         for event in events
     ]
 
 
-def as_table(events: list[Event]) -> Table:
-    """The events for a person, in local time."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("TIME", "BUILD", "EVENT"):
-        table.add_column(name)
-    for event in events:
+def as_lines(events: Iterable[Event]) -> Text:
+    """The events for a person, a line each, in local time."""
+    told = list(events)
+    width = max([len("BUILD"), *(len(event.build_id or "") for event in told)])
+    lines = [Text(f"{'TIME':<19}  {'BUILD':<{width}}  EVENT", "dim")]
+    for event in told:
         local = event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(local, event.build_id, event.what)
-    return table
+        lines.append(Text(f"{local}  {event.build_id or '':<{width}}  {event.text}"))
+    return Text("\n").join(lines)

@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 from rollout import history as past
 from rollout.config import RolloutConfig, load
 from rollout.controller import is_running, last_refusal, own_identity
+from rollout.controller_log import all_deeds
 from rollout.legacy import version_sets, version_sets_status
 from rollout.limits import deletable, warning
 from rollout.look import look
@@ -89,13 +90,14 @@ async def plan(arguments: argparse.Namespace) -> int:
 
 
 async def history(arguments: argparse.Namespace) -> int:
-    """What has happened to the versions."""
+    """What has happened to the versions, and what the controller did about it."""
     seen, _ = await _look(load(arguments.config))
-    events = past.history(seen)
+    deeds = all_deeds(settings.LOG_DIR, seen.deployment)
+    events = past.history(seen, deeds)
     if arguments.json:
         print(json.dumps(past.as_json(events)))
     else:
-        Console(highlight=False).print(past.as_table(events))
+        Console(highlight=False).print(past.as_lines(events), soft_wrap=True)
     return 0
 
 

@@ -24,7 +24,7 @@ def test_switchover() -> None:
     done = subprocess.run(
         python(
             "bench.switchover", "--json", "--ways", "side-by-side",
-            "--duration", "10s", "--order-seconds", "1-2", "--drain", "20s",
+            "--duration", "25s", "--order-seconds", "1-2", "--drain", "20s",
         ),
         cwd=ROOT,
         capture_output=True,
@@ -36,7 +36,7 @@ def test_switchover() -> None:
     result = json.loads(done.stdout)
     assert set(result) == {"settings", "ways", "ratios"}
     way = result["ways"]["side-by-side"]
-    assert way["started"] == way["completed"] == 100
+    assert way["started"] == way["completed"] == 250
     unwanted = ("failed", "unfinished", "stuck", "crossed", "mixed")
     assert {name: way[name] for name in unwanted} == dict.fromkeys(unwanted, 0)
     assert set(way["by_build"]) == {"v1", "v2"}

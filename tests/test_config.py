@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.config import edit, load, parse
+from rollout.config import differences, edit, load, parse
 from stack.exit import Misuse
 
 TEXT = """\
@@ -67,6 +67,39 @@ def test_a_mistake_is_named_with_its_line(before: str, after: str, message: str)
         parse(TEXT.replace(before, after, 1))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "line", "message"),
+    [
+        ("", 20, "check 'queue' needs min, max or both"),
+        ("min = 2\nmax = 1", 20, "check 'queue': min 2 is above max 1"),
+        ("maximum = 1", 23, "unknown field `maximum`"),
+    ],
+)
+def test_a_check_of_ones_own_is_looked_at(bounds: str, line: int, message: str) -> None:
+    """One that cannot fail, or not pass, or is no check, is told with its line."""
+    check = '[[analysis.checks]]\nname = "{}"\nquery = "1"\n{}\n'
+    text = f"{TEXT}[analysis]\n{check.format('fine', 'max = 1')}{check.format('queue', bounds)}"
+    with pytest.raises(Misuse) as caught:
+        parse(text)
+    assert str(caught.value).startswith(f"rollout.toml line {line}: analysis.checks[1]")
+    assert message in str(caught.value)
+
+
+def test_differences_are_told_by_key() -> None:
+    """What an edit changed in [deployment], with the value before, and which tables else."""
+    before = parse(TEXT)
+    after = parse(
+        TEXT.replace('target = "v2"', 'target = "v1"\nrollback = true')
+        .replace('baseline = "v1"\n', "")
+        .replace("20s", "1m")
+    )
+    assert differences(before, before) == ""
+    assert differences(before, after) == (
+        'target = "v1" (was "v2"), baseline = none (was "v1"), rollback = true (was false), '
+        "[progressive] has changed"
+    )
 
 
 def test_an_edit_keeps_everything_else(tmp_path: Path) -> None:

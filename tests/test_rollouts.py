@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from temporalio.client import Client
+from temporalio.common import PinnedVersioningOverride, WorkerDeploymentVersion
 
 from tests.scrape import scrape
 from tests.stack_clone import StackClone, stack_clone
@@ -38,6 +43,8 @@ window = "30s"
 min_samples = 10
 failure_ratio = 0.05
 
+"""
+SUNSET = """
 [sunset]
 stop = "2s"
 delete = "4s"
@@ -49,7 +56,7 @@ keep = 0
 def stack() -> Iterator[StackClone]:
     """A stack with a quick pace and v1 alone; the server forgets pollers after a minute."""
     with stack_clone() as clone:
-        clone.write("rollout.toml", QUICK)
+        clone.write("rollout.toml", QUICK + SUNSET)
         (clone.root / "workers/programs/worker-v2.ini").unlink()
         clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.5 --order-seconds 2-4")
         clone.edit(
@@ -118,7 +125,8 @@ def test_rollback_by_command(stack: StackClone) -> None:
     """One command sends new runs back at once; the runs that can, move back, too."""
     rollout(stack, "add", "v9", "--app", "workers.builds.v1")
     stack.edit("rollout.toml", 'target = "v1"', 'target = "v9"\npace = "all-at-once"')
-    stack.edit("rollout.toml", "keep = 0", "keep = 1")
+    # A version that is blocked is not kept: here it stays until the next test.
+    stack.edit("rollout.toml", SUNSET, SUNSET.replace("2s", "manual"))
     eventually(lambda: stack.rollout_status()["current"] == "v9", seconds=40)
     eventually(lambda: (version(stack, "v9")["open_runs"] or 0) > 3, seconds=30)
     said = rollout(stack, "rollback", "--move-back")
@@ -130,9 +138,51 @@ def test_rollback_by_command(stack: StackClone) -> None:
     assert "rollback = true" in (stack.root / "rollout.toml").read_text()
     assert "v9 is blocked" in rollout(stack, "rollback", "--to", "v9", code=1)
     history = rollout(stack, "history")
-    assert "became current" in history
+    assert " v9     became current\n" in history
+    assert "rollout: make v9 current" in history
+    assert 'rollout.toml: target = "v1" (was "v9"), rollback = true (was false)' in history
     rollout(stack, "retry", "v9")
     assert version(stack, "v9")["blocked"] is None
+
+
+async def test_kept_stopped_and_needed_again(stack: StackClone) -> None:
+    """A former version is kept warm; not kept it is stopped, and started when a run needs it."""
+
+    def idle() -> bool:
+        drained = version(stack, "v9")["drained_since"]
+        return bool(drained) and time.time() > datetime.fromisoformat(drained).timestamp() + 4
+
+    eventually(idle, seconds=60)
+    manual = SUNSET.replace("2s", "manual")
+    kept = SUNSET.replace("4s", "manual").replace("keep = 0", "keep = 1")
+    stack.edit("rollout.toml", manual, kept)
+    assert json.loads(rollout(stack, "plan", "--json"))["actions"] == []
+    assert stack.states()["worker-v9"] == "RUNNING"
+
+    stack.edit("rollout.toml", "keep = 1", "keep = 0")
+    eventually(lambda: stack.states()["worker-v9"] == "STOPPED")
+    client = await Client.connect(f"127.0.0.1:{stack.ports['TEMPORAL_PORT']}")
+    run = await client.start_workflow(
+        "Order",
+        {"order_id": "late", "seconds": 1},
+        id="late",
+        task_queue="greetings",
+        versioning_override=PinnedVersioningOverride(WorkerDeploymentVersion("greetings", "v9")),
+    )
+    result = await asyncio.wait_for(run.result(), 60)
+    assert {step["workflow_build_id"] for step in result["steps"]} == {"v9"}
+    eventually(lambda: stack.states()["worker-v9"] == "STOPPED", seconds=60)  # once more drained
+    stack.edit("rollout.toml", kept.replace("keep = 1", "keep = 0"), SUNSET)
+
+
+def test_a_warning_before_the_limit(stack: StackClone) -> None:
+    """Near the server's limit of versions ``status`` says so."""
+    limits = "\n[limits]\nversions = 1\n"
+    text = (stack.root / "rollout.toml").read_text()
+    stack.write("rollout.toml", text + limits)
+    (warning,) = [w for w in stack.rollout_status()["warnings"] if "at most" in w]
+    assert "of at most 1 versions of greetings, so no new build can register" in warning
+    stack.write("rollout.toml", text)
 
 
 def test_retire_refuses_what_is_needed(stack: StackClone) -> None:
@@ -161,14 +211,9 @@ def test_owners(stack: StackClone) -> None:
 @pytest.mark.timeout(600)  # the server's poller memory alone is a minute
 def test_ten_builds_in_a_row(stack: StackClone) -> None:
     """Ten builds come and go: no leftover of any kind, and nobody else's pid ever changes."""
-    stack.edit("rollout.toml", "keep = 1", "keep = 0")
     supervisord = psutil.Process(int((stack.root / "var/run/supervisord.pid").read_text()))
     others = ("temporal", "prometheus", "exporter", "rollout", "load")
     pids = {name: stack.supervisorctl("pid", name).stdout for name in others}
-    # Without orders every run is over at once, so that versions drain while we look.
-    stack.supervisorctl("stop", "load")
-    stack.supervisorctl("start", "load")
-    pids["load"] = stack.supervisorctl("pid", "load").stdout
     handles = len(os.listdir(f"/proc/{supervisord.pid}/fd"))  # noqa: PTH208
 
     builds = [f"b{number}" for number in range(10)]

@@ -15,12 +15,12 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from rollout.config import RolloutConfig, parse
+from rollout.history import Event
 from rollout.model import GateRun, Observation, Plan, Ramp, Version
 from rollout.watching.bars import ASCII, BLOCKS, bar, glyphs_for, trend
-from rollout.watching.controller_log import ControllerLog
 from rollout.watching.picture import render
 from rollout.watching.traffic import Traffic, read_traffic
-from rollout.watching.view import Context, Event, Trends, View, changes, steps, view_of
+from rollout.watching.view import Context, Trends, View, changes, steps, view_of
 from stack.settings import ROOT
 from tests.prometheus import Prometheus, expositions
 from tests.temporal_server import DevServer, free_port
@@ -286,35 +286,6 @@ class TestChanges:
     def test_each_is_one_sentence(self, after: Observation, told: tuple[str, ...]) -> None:
         """Each change is told once, and a count that merely moves is none."""
         assert changes(RAMPING, after, "v2") == told
-
-
-class TestControllerLog:
-    """The end of the controller's log."""
-
-    def test_it_gives_the_last_actions_of_this_deployment(self, tmp_path: Path) -> None:
-        """Five at most, in their order; others' records and broken lines are left out."""
-        line = '{{"timestamp": "2026-11-22T12:00:{0:02}Z", "level": "info", {1}}}\n'
-        lines = [
-            line.format(n, f'"event": "done", "action": "act {n}", "deployment_name": "shop"')
-            for n in range(8)
-        ]
-        lines += [
-            line.format(50, '"event": "done", "action": "other", "deployment_name": "other"'),
-            line.format(51, '"event": "plan", "reason": "why", "deployment_name": "shop"'),
-            line.format(
-                52, '"event": "refused", "reason": "a conflict", "deployment_name": "shop"'
-            ),
-            '{"timestamp": "2026-11',
-        ]
-        log = ControllerLog(tmp_path, "shop")
-        assert log.events() == ()
-        (tmp_path / "rollout.log").write_text("x" * 100_000 + "\n" + "".join(lines))
-        said = [f"rollout: act {n}" for n in (4, 5, 6, 7)]
-        assert [event.text for event in log.events()] == [*said, "a conflict"]
-        assert log.events()[-1].at == NOW + timedelta(seconds=52)
-        with (tmp_path / "rollout.log").open("a") as more:
-            more.write("\n" + line.format(53, '"event": "done", "action": "the last"'))
-        assert log.events()[-1].text == "rollout: the last"
 
 
 WORKER_PAGE = """

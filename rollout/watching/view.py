@@ -9,21 +9,14 @@ from datetime import datetime
 from typing import Literal
 
 from rollout.config import RolloutConfig
+from rollout.history import Event
 from rollout.model import Observation, Plan, Verdict, Version
 from rollout.verdict import safe_to_stop, target_share
 from rollout.watching.traffic import Traffic
 
-__all__ = ["Context", "Event", "Row", "StepMark", "Trends", "View", "changes", "steps", "view_of"]
+__all__ = ["Context", "Row", "StepMark", "Trends", "View", "changes", "steps", "view_of"]
 
 TREND_LENGTH = 60
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened, in one sentence."""
-
-    at: datetime
-    text: str
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,15 @@ from temporalio.service import RPCError
 
 from rollout.config import load
 from rollout.controller import own_identity
+from rollout.controller_log import LogTail
+from rollout.history import Event
 from rollout.look import look
 from rollout.model import Observation, Plan
 from rollout.plan import plan
 from rollout.watching.bars import glyphs_for
-from rollout.watching.controller_log import ControllerLog
 from rollout.watching.picture import as_line, render
 from rollout.watching.traffic import Traffic, read_traffic
-from rollout.watching.view import Context, Event, Trends, View, changes, view_of
+from rollout.watching.view import Context, Trends, View, changes, view_of
 from stack.connect import connect
 from stack.exit import Failure, Misuse
 from stack.settings import LOG_DIR, prometheus_url
@@ -169,7 +170,7 @@ class _Watcher:
         self._traffic = Traffic()
         self._trends = Trends()
         self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
-        self._log = ControllerLog(LOG_DIR, self._config.deployment.name)
+        self._log = LogTail(LOG_DIR, self._config.deployment.name)
         self._notes: dict[str, str] = {}
 
     def view(self) -> View:
