@@ -83,10 +83,13 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
 
 
 def _held_by_a_person(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
-    if config.deployment.paused:
-        return Plan("paused", _share("paused in rollout.toml", seen))
-    if config.deployment.pace == "manual":
-        return Plan("manual", _share('pace is "manual" in rollout.toml', seen))
+    """Nothing is changed, not even where analysis would: then that is said."""
+    deployment = config.deployment
+    if deployment.paused:
+        return Plan("paused", _share("paused in rollout.toml", seen) + _objection(config, seen))
+    if deployment.pace == "manual":
+        reason = _share('pace is "manual" in rollout.toml', seen)
+        return Plan("manual", reason + _objection(config, seen))
     return None
 
 
@@ -268,6 +271,15 @@ def _judge(config: RolloutConfig, seen: Observation, held: float) -> Judgement:
     if config.analysis is None:
         return Judgement("advance", "no analysis is configured")
     return judge(config.analysis, seen.measurements, held)
+
+
+def _objection(config: RolloutConfig, seen: Observation) -> str:
+    """What speaks against the ramping target, for a reason that says why nothing is done."""
+    if seen.ramping is None or seen.ramping.build_id != config.deployment.target:
+        return ""
+    judgement = _judge(config, seen, held=0)
+    speaks = judgement.outcome == "rollback"
+    return f"; analysis would roll it back: {judgement.reason}" if speaks else ""
 
 
 def _gate(gate: Gate, build_id: str, task_queue: str, tries: list[GateRun]) -> Plan | None:

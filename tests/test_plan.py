@@ -584,6 +584,20 @@ class TestAnalysis:
         assert world.run(config(more=ANALYSIS), 300).reason.startswith("v2 was rolled back: ")
         assert len(world.history) == 2
 
+    def test_while_paused_it_is_only_told(self) -> None:
+        """A person has the traffic: the reason says what analysis would do, and nothing is done."""
+        world = self.world()
+        assert world.run(config(paused=True, more=ANALYSIS), 1).reason == (
+            "paused in rollout.toml; v2 stays at 10 %"
+        )
+        world.measure = self.failing
+        decided = world.run(config(paused=True, more=ANALYSIS), 30)
+        assert decided.phase == "paused"
+        assert decided.reason.startswith(
+            "paused in rollout.toml; v2 stays at 10 %; analysis would roll it back: "
+        )
+        assert not world.history
+
     def test_killed_between_block_and_routing(self) -> None:
         """A controller killed after the block ends the ramp when it comes back."""
         world = self.world()
