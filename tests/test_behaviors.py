@@ -84,7 +84,7 @@ class TestAutoUpgrade:
         flags = ("--behavior", "auto-upgrade")
         with worker(temporal_server, tmp_path, name, "v1", "incompatible", *flags) as v1:
             settled(v1)
-            handle = await order(client, name, 6)
+            handle = await order(client, name, 10)
             await begun(client, name, "v1", 1)
             with worker(temporal_server, tmp_path, name, "v1.1", "incompatible", *flags) as v1_1:
                 settled(v1_1)
@@ -151,7 +151,7 @@ class TestTrampoline:
             words = ("client", "subscribe", "--task-queue", name, "--cycles", "8")
             subscribing = Command(python(*words), environ(temporal_server), tmp_path)
             try:
-                pinned = await order(client, name, 4)
+                pinned = await order(client, name, 10)
                 await begun(client, name, "v1", 2)
                 with worker(temporal_server, tmp_path, name, "v2", "incompatible") as v2:
                     settled(v2)
@@ -206,14 +206,14 @@ class TestUnversioned:
             eventually(lambda: plain.records("polling"), seconds=30)
             assert await greet(client, name) == "Hello from worker Build ID: v1!"
             assert not (await see(client, name)).exists
-            before = await order(client, name, 6)
+            before = await order(client, name, 12)
 
             with worker(temporal_server, tmp_path, name, "v1.1", "compatible") as v1_1:
                 settled(v1_1)
                 assert await greet(client, name) == "Hello from worker Build ID: v1.1!"
                 # It has no version to be pinned to, so its next task goes where new runs go.
                 assert "v1.1" in builds(await before.result())
-                pinned = await order(client, name, 6)
+                pinned = await order(client, name, 12)
                 await begun(client, name, "v1.1", 1)
 
                 rollout = way_out(tmp_path, name)

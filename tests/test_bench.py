@@ -24,12 +24,12 @@ def test_switchover() -> None:
     done = subprocess.run(
         python(
             "bench.switchover", "--json", "--ways", "side-by-side",
-            "--duration", "25s", "--order-seconds", "1-2", "--drain", "20s",
+            "--duration", "25s", "--order-seconds", "1-2", "--drain", "60s",
         ),
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=200,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

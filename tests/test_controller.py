@@ -146,6 +146,7 @@ class TestRollout:
 
     def test_pause_and_resume(self, rollout: Rollout) -> None:
         """A pause keeps the percentage where it is, keeps the comments, and resume goes on."""
+        rollout.file.write_text(rollout.file.read_text().replace('pause = "2s"', 'pause = "8s"'))
         rollout.start_worker("v1", "compatible")
         rollout.start_worker("v2")
         controller = rollout.start_controller()

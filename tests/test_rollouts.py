@@ -223,7 +223,8 @@ def test_ten_builds_in_a_row(stack: StackClone) -> None:
         eventually(lambda b=build_id: stack.rollout_status()["current"] == b, seconds=90)  # type: ignore[misc]
 
     def gone() -> bool:
-        return [v["build_id"] for v in stack.rollout_status()["versions"]] == ["b9"]
+        assert [v["build_id"] for v in stack.rollout_status()["versions"]] == ["b9"]
+        return True
 
     eventually(gone, seconds=240)
     files = {path.name for path in (stack.root / "workers/programs").iterdir()}

@@ -24,11 +24,9 @@ def stack() -> Iterator[StackClone]:
     with stack_clone() as clone:
         clone.edit("rollout.toml", 'settle = "20s"', 'settle = "5s"')
         clone.edit("rollout.toml", 'pause = "30s"', 'pause = "8s"')
-        clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.2 --order-seconds 6-12")
-        began = time.monotonic()
+        clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.2 --order-seconds 10-15")
         up = clone.up()
         assert up.returncode == 0, up.stdout
-        assert time.monotonic() - began < 30  # 15 s on a machine that does nothing else
         yield clone
 
 

@@ -96,7 +96,7 @@ class TestStrategies:
         with worker(temporal_server, tmp_path, name, "v1", "compatible") as v1:
             settled(v1)
             assert await greet(client, name) == "Hello from worker Build ID: v1!"
-            first = [await order(client, name, 9) for _ in range(3)]
+            first = [await order(client, name, 12) for _ in range(3)]
             await begun(client, name, "v1", 3)
 
             with worker(temporal_server, tmp_path, name, "v1.1", "compatible") as v1_1:
@@ -108,7 +108,7 @@ class TestStrategies:
                     steps = [step["name"] for step in (await handle.result())["steps"]]
                     assert steps == ["reserve", "charge", "ship", "receipt"]
                     assert await finished_by(handle) == "v1.1"
-                second = [await order(client, name, 6) for _ in range(3)]
+                second = [await order(client, name, 12) for _ in range(3)]
                 await begun(client, name, "v1.1", 3)
 
                 with worker(temporal_server, tmp_path, name, "v2", "incompatible") as v2:
