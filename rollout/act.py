@@ -48,7 +48,7 @@ __all__ = ["Actor", "Refused"]
 log = structlog.get_logger(__name__)
 
 _TIMEOUT = timedelta(seconds=10)
-_BATCH_TIME = timedelta(seconds=30)
+_BATCH_TIME = timedelta(minutes=5)
 
 
 class Refused(Failure):
@@ -84,12 +84,12 @@ class Actor:
                 await self.set_manager(self._identity, token)
             case JoinSet(build_id, version_set):
                 await self.annotate(build_id, {"set": version_set})
-            case SetCurrent(build_id):
-                await self._set_current(build_id, token)
-            case SetRamp(build_id, percentage):
-                await self._set_ramp(build_id, percentage, token)
+            case SetCurrent():
+                await self._set_current(action, token)
+            case SetRamp():
+                await self._set_ramp(action, token)
             case ClearRamp():
-                await self._set_ramp("", 0.0, token)
+                await self._set_ramp(SetRamp("", 0.0), token)
             case MoveRuns(source, target):
                 await self.move_runs(source, target)
             case _:
@@ -129,25 +129,27 @@ class Actor:
             timeout=_TIMEOUT,
         )
 
-    async def _set_current(self, build_id: str, token: bytes) -> None:
+    async def _set_current(self, action: SetCurrent, token: bytes) -> None:
         await self._service.set_worker_deployment_current_version(
             SetWorkerDeploymentCurrentVersionRequest(
                 namespace=self._namespace,
                 deployment_name=self._deployment,
-                build_id=build_id,
+                build_id=action.build_id,
+                ignore_missing_task_queues=action.ignore_missing_task_queues,
                 conflict_token=token,
                 identity=self._identity,
             ),
             timeout=_TIMEOUT,
         )
 
-    async def _set_ramp(self, build_id: str, percentage: float, token: bytes) -> None:
+    async def _set_ramp(self, action: SetRamp, token: bytes) -> None:
         await self._service.set_worker_deployment_ramping_version(
             SetWorkerDeploymentRampingVersionRequest(
                 namespace=self._namespace,
                 deployment_name=self._deployment,
-                build_id=build_id,
-                percentage=percentage,
+                build_id=action.build_id,
+                percentage=action.percentage,
+                ignore_missing_task_queues=action.ignore_missing_task_queues,
                 conflict_token=token,
                 identity=self._identity,
             ),
@@ -155,7 +157,10 @@ class Actor:
         )
 
     async def move_runs(self, source: str, target: str) -> None:
-        """Give every open run of ``source`` a one-time override to ``target``, in one batch."""
+        """Give every open run of ``source`` a one-time override to ``target``, in one batch.
+
+        Raises `Refused` where some of them could not be moved.
+        """
         job_id = f"move-{self._deployment}-{source}-{target}-{uuid.uuid4().hex[:8]}"
         await self._service.start_batch_operation(
             StartBatchOperationRequest(
@@ -204,7 +209,10 @@ class Actor:
         return WorkflowExecutionOptions(versioning_override=VersioningOverride(one_time=one_time))
 
     async def _wait_for_batch(self, job_id: str) -> None:
-        """Return when the batch has ended, or goes on after `_BATCH_TIME` without being watched."""
+        """Return when the batch has ended, or goes on after `_BATCH_TIME` without being watched.
+
+        Raises `Refused` where some runs could not be changed.
+        """
         deadline = asyncio.get_running_loop().time() + _BATCH_TIME.total_seconds()
         running = BatchOperationState.BATCH_OPERATION_STATE_RUNNING
         while asyncio.get_running_loop().time() < deadline:
@@ -213,7 +221,11 @@ class Actor:
                 timeout=_TIMEOUT,
             )
             if batch.state != running:
-                if batch.failure_operation_count:
-                    log.warning("some runs could not be moved", runs=batch.failure_operation_count)
+                if failed := batch.failure_operation_count:
+                    of = batch.total_operation_count
+                    raise Refused(
+                        f"{failed} of {of} runs could not be moved: is there a worker of the new "
+                        f"build on their task queue? (`temporal batch describe --job-id {job_id}`)"
+                    )
                 return
             await asyncio.sleep(0.25)

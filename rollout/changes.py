@@ -16,15 +16,15 @@ from temporalio.service import RPCError
 
 from rollout.act import Actor
 from rollout.config import UNVERSIONED, RolloutConfig, edit, load, valid_build_id
-from rollout.controller import own_identity
+from rollout.controller import is_running, last_refusals, own_identity
 from rollout.fleet.fleet import Fleet, NotYet, delete_version
 from rollout.look import look
 from rollout.model import Observation, Version
-from rollout.observe import Observer, note
+from rollout.observe import VERIFIED, Observer, note
 from rollout.replay.verification import as_json, render, summary
 from rollout.replay.verify import try_move, verify_build
 from rollout.unversioned import without_unversioned_worker
-from rollout.verdict import safe_to_stop
+from rollout.verdict import safe_to_stop, warnings
 from stack.connect import connect
 from stack.exit import Failure
 from stack.supervisor_rpc import Supervisor
@@ -114,7 +114,7 @@ async def rollback(arguments: argparse.Namespace) -> int:
     reason = f"rolled back to {good} by command"
     fingerprint = seen.version(bad).fingerprint
     await _written(actor.annotate(bad, {"blocked": note(fingerprint, reason)}))
-    edit(arguments.config, "deployment", target=good, rollback=True, paused=False)
+    edit(arguments.config, "deployment", target=good, rollback=good, paused=False)
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
     observer = Observer(client, seen.deployment)
 
@@ -122,12 +122,15 @@ async def rollback(arguments: argparse.Namespace) -> int:
         return now.current == good and now.ramping is None
 
     if not await _until(observer, is_back, _FOLLOWED):
-        raise Failure(
-            f"new runs do not go to {good} yet; does the controller run "
-            "(`supervisorctl status rollout`), and what does `rollout status` say?"
-        )
+        why = "; ".join(last_refusals(seen.deployment))
+        if not is_running(seen.deployment):
+            why = "no controller runs here (`supervisorctl start rollout`)"
+        raise Failure(f"new runs do not go to {good} yet: {why or 'see `rollout status`'}")
     print(f"all new runs go to {good}")
-    stranded = (await observer.observe()).version(bad).open_runs
+    after = await observer.observe()
+    for warning in warnings(after):
+        print(f"! {warning}", file=sys.stderr)
+    stranded = after.version(bad).open_runs
     if arguments.move_back:
         await _move_back(client, actor, seen.deployment, bad, good)
     elif stranded:
@@ -161,7 +164,7 @@ def _may_take_over(version: Version) -> str | None:
         return f"has never been current: go there with `rollout to {version.build_id}`"
     if version.blocked:
         return f"is blocked ({version.blocked}): `rollout retry {version.build_id}` lifts that"
-    if not version.workers and not version.stopped:
+    if version.workers == 0 and not version.stopped:
         return "has no live worker, and no program here that could be started"
     return None
 
@@ -187,7 +190,8 @@ async def retry(arguments: argparse.Namespace) -> int:
         raise Failure(f"the server knows no version {arguments.build_id}")
     actor = Actor(client, seen.deployment, _own(seen, version.build_id))
     again = {"gate_round": str(version.gate_round + 1)}
-    await _written(actor.annotate(version.build_id, again, remove=("blocked", "verified")))
+    noted = ("blocked", "unblocked", *(f"{VERIFIED}{source}" for source in version.verified))
+    await _written(actor.annotate(version.build_id, again, remove=noted))
     print(f"{version.build_id} may be tried again")
     return 0
 
@@ -246,7 +250,7 @@ async def add(arguments: argparse.Namespace) -> int:
 async def retire(arguments: argparse.Namespace) -> int:
     """Stop a version's workers, remove its program, and delete the server's record."""
     config = load(arguments.config)
-    client, seen = await _see(config)
+    client, seen = await _see(config, known=False)
     build_id = arguments.build_id
     version = seen.version(build_id)
     if version.status == "unregistered" and version.process is None:
@@ -260,7 +264,10 @@ async def retire(arguments: argparse.Namespace) -> int:
         if not arguments.force:
             raise Failure(f"{build_id} is not safe to stop: {'; '.join(against)}")
         _confirm(build_id, version.open_runs, against, sure=arguments.yes)
-    names = await Fleet(Supervisor(), deployment=seen.deployment).remove(build_id)
+    try:
+        names = await Fleet(Supervisor(), deployment=seen.deployment).remove(build_id)
+    except OSError as error:
+        raise Failure(f"the program of {build_id} cannot be removed: {error}") from error
     print(f"stopped and removed {', '.join(names) or 'no program: there was none here'}")
     if version.status == "unregistered":
         return 0
@@ -313,13 +320,14 @@ async def release(arguments: argparse.Namespace) -> int:
 # --- what they share ---
 
 
-async def _see(config: RolloutConfig) -> tuple[Client, Observation]:
+async def _see(config: RolloutConfig, *, known: bool = True) -> tuple[Client, Observation]:
+    """A client and what it sees. Raises `Failure`, also where ``known`` and nothing is there."""
     client = await connect(identity=own_identity())
     try:
         seen = await look(client, config, Supervisor())
     except RPCError as error:
         raise Failure(f"the deployment cannot be read: {error.message}") from error
-    if not seen.exists:
+    if known and not seen.exists:
         raise Failure(f"the server knows no deployment {seen.deployment}: has a worker polled?")
     return client, seen
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,10 +72,19 @@ class Deployment(_Table, frozen=True, kw_only=True):
     """Made current where nothing is yet; without it the target is."""
     pace: Literal["progressive", "all-at-once", "manual"] = "progressive"
     paused: bool = False
-    rollback: bool = False
-    """Whether the target is one to go back to: at once, without steps and gates."""
+    rollback: Name | None = None
+    """The build to go back to, at once, without steps and gates; nothing unless it is the target,
+    so that it does not outlive a change of that."""
     unblock: tuple[Name, ...] = ()
-    """Builds that may get traffic although they were rolled back."""
+    """Builds that may get traffic although they were rolled back; once for the same code."""
+    ignore_missing_task_queues: bool = False
+    """Whether the target may get traffic although it has no worker on a task queue that the
+    current version serves; as the `temporal` CLI's flag of that name."""
+
+    @property
+    def rolls_back(self) -> bool:
+        """Whether the target is to become current at once."""
+        return self.rollback == self.target
 
 
 class Step(_Table, frozen=True, kw_only=True):
@@ -216,9 +227,29 @@ def edit(path: Path, table: str, **values: str | bool | None) -> None:
 
     Comments and order stay.
 
-    Raises `Misuse`, and leaves the file as it was, where it does not load, before
-    or after.
+    Two edits at once happen one after the other. Raises `Misuse`, and leaves the file as
+    it was, where it does not load, before or after.
     """
+    path = path.resolve()  # a link stays one
+    with _alone(path.parent):
+        _edit(path, table, values)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of the files in ``folder``; an edit takes milliseconds."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise Misuse(f"{folder} cannot be read: {error}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _edit(path: Path, table: str, values: Mapping[str, str | bool | None]) -> None:
     load(path)
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
     section: Any = document.setdefault(table, tomlkit.table())

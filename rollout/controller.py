@@ -6,6 +6,7 @@ It keeps no state: killed at any point, it goes on from what the server says.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import socket
@@ -22,16 +23,35 @@ from temporalio.service import RPCError
 from rollout.act import Refused
 from rollout.config import RolloutConfig, differences, load
 from rollout.look import look
-from rollout.model import Action, Phase, Plan
+from rollout.model import (
+    Action,
+    DeleteVersion,
+    Observation,
+    Phase,
+    Plan,
+    RemoveProgram,
+    StartProgram,
+    StopProgram,
+)
 from rollout.operate import Operator
 from rollout.plan import plan
 from stack.exit import Failure, Misuse
 from stack.settings import ROOT, VAR
 from stack.supervisor_rpc import Supervisor
 
-__all__ = ["ControllerMetrics", "control", "is_running", "last_refusal", "only_one", "own_identity"]
+__all__ = [
+    "ControllerMetrics",
+    "control",
+    "is_running",
+    "last_refusals",
+    "only_one",
+    "own_identity",
+]
 
 log = structlog.get_logger(__name__)
+
+_APART = (StopProgram, StartProgram, RemoveProgram, DeleteVersion)
+"""What concerns one version's workers alone, whatever becomes of the routing."""
 
 PERIOD = 1.0
 WAITING_PERIOD = 0.5
@@ -72,7 +92,7 @@ def is_running(deployment: str) -> bool:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):  # the latter: another user's, who may well run it
         return True
     return False
 
@@ -152,6 +172,7 @@ async def control(client: Client, path: Path, metrics: ControllerMetrics) -> Non
     supervisor = Supervisor()
     identity = own_identity()
     operator = Operator(client, intent.config.deployment.name, identity)
+    refusals = Refusals(intent.config.deployment.name)
     told: tuple[str, str] = ("", "")
     last: tuple[Action, ...] = ()
     period = PERIOD
@@ -162,41 +183,78 @@ async def control(client: Client, path: Path, metrics: ControllerMetrics) -> Non
             seen = await look(client, config, supervisor)
             decided = plan(config, seen, datetime.now(timezone.utc), identity)
             told = _tell(decided, told)
-            for action in decided.actions:
-                await operator.perform(action, config, seen)
-            metrics.reconciled("ok", decided.phase)
-            _note_refusal(config.deployment.name, None)
-            period = _next_period(decided, last)
+            operator.drop(decided.actions)
+            held_up = await _carry_out(decided, operator, config, seen, refusals)
+            metrics.reconciled("refused" if held_up else "ok", decided.phase)
+            period = _longer(period) if held_up else _next_period(decided, last)
             last = decided.actions
-        except Refused as refused:
-            # Mostly a conflict: somebody changed the routing in between. The next
-            # round sees what they did.
-            log.warning("refused", reason=str(refused))
-            _note_refusal(config.deployment.name, str(refused))
-            metrics.reconciled("refused")
-            period = min(max(2 * period, PERIOD), LONGEST_PERIOD)
         except RPCError as error:
             log.warning("Temporal cannot be read", error=error.message, retry_in_seconds=period)
             metrics.reconciled("error")
-            period = min(max(2 * period, PERIOD), 5.0)
+            period = _longer(period)
+        except Exception:
+            # Whatever it was, a rollback may be asked for next.
+            log.exception("a round failed", retry_in_seconds=period)
+            metrics.reconciled("error")
+            period = _longer(period)
         await asyncio.sleep(period)
 
 
-def last_refusal(deployment: str) -> str | None:
-    """What the server has refused this checkout's controller; None where it takes everything."""
+async def _carry_out(
+    decided: Plan, operator: Operator, config: RolloutConfig, seen: Observation, refusals: Refusals
+) -> bool:
+    """Carry the plan out; whether the rollout was held up by a refusal.
+
+    A refusal is mostly a conflict: somebody changed the routing in between, and the
+    next round sees what they did. What follows it in the plan may depend on it, but
+    for what is done to the programs of versions that need more workers, or none.
+    """
+    held_up = False
+    found = []
+    for action in decided.actions:
+        apart = isinstance(action, _APART)
+        if held_up and not apart:
+            continue
+        try:
+            await operator.perform(action, config, seen)
+        except Refused as refused:
+            found.append(str(refused))
+            held_up = held_up or not apart
+    refusals.note(found)
+    return held_up
+
+
+def _longer(period: float) -> float:
+    return min(max(2 * period, PERIOD), LONGEST_PERIOD)
+
+
+class Refusals:
+    """What could not be done in the last round, for the log and for `rollout status`."""
+
+    def __init__(self, deployment: str) -> None:
+        self._file = _refusal_file(deployment)
+        self._told: list[str] = []
+        self.note([])
+
+    def note(self, found: list[str]) -> None:
+        """Tell what is new, and leave a word for `status`; nothing is decided by it."""
+        for reason in found:
+            if reason not in self._told:
+                log.warning("refused", reason=reason)
+        self._told = found
+        with contextlib.suppress(OSError):
+            if found:
+                self._file.write_text("\n".join(found), encoding="utf-8")
+            else:
+                self._file.unlink(missing_ok=True)
+
+
+def last_refusals(deployment: str) -> list[str]:
+    """What this checkout's controller could not do in its last round; none where it did all."""
     try:
-        return _refusal_file(deployment).read_text(encoding="utf-8") or None
+        return _refusal_file(deployment).read_text(encoding="utf-8").splitlines()
     except OSError:
-        return None
-
-
-def _note_refusal(deployment: str, text: str | None) -> None:
-    """Leave a word for `rollout status`; nothing is decided by it."""
-    file = _refusal_file(deployment)
-    if text is not None:
-        file.write_text(text, encoding="utf-8")
-    else:
-        file.unlink(missing_ok=True)
+        return []
 
 
 def _refusal_file(deployment: str) -> Path:

@@ -15,10 +15,10 @@ _NAMED = 10
 def deletable(seen: Observation, target: str, keep: Collection[str] = ()) -> tuple[str, ...]:
     """The versions whose record could be deleted now, oldest first.
 
-    They got no runs or are drained, have no open run, no waiting task and no live
-    worker, and are neither routed to, nor the ``target``, nor among those to
-    ``keep``. What could not be read speaks against. The server may still ask for
-    patience, for it remembers pollers for 5 min.
+    They got no runs or are drained, have no open run and no live worker, and are
+    neither routed to, nor the ``target``, nor among those to ``keep``. What could not
+    be read speaks against. The server may still ask for patience, for it remembers
+    pollers for 5 min.
     """
     routed = {seen.current, seen.ramping.build_id if seen.ramping else None}
     return tuple(
@@ -46,8 +46,9 @@ def warning(seen: Observation, limit: int, free: Sequence[str] = ()) -> str | No
 
 def _unused(version: Version) -> bool:
     never_used = version.first_activated_at is None and version.status in ("inactive", "created")
-    counts = (version.open_runs, version.backlog, version.workers)
-    return (version.status == "drained" or never_used) and counts == (0, 0, 0)
+    counts = (version.open_runs, version.workers)
+    known = version.backlog is not None  # of closed runs, where none is open
+    return (version.status == "drained" or never_used) and known and counts == (0, 0)
 
 
 def _room(free: Sequence[str]) -> str:

@@ -7,11 +7,13 @@ as each field says; nothing here decides anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 __all__ = [
+    "STARTABLE",
     "Action",
     "Block",
     "BuildSample",
@@ -22,6 +24,7 @@ __all__ = [
     "Evidence",
     "GateRun",
     "JoinSet",
+    "LiftBlock",
     "Measurements",
     "MoveRuns",
     "Observation",
@@ -55,6 +58,10 @@ Status = Literal[
 ]
 
 
+STARTABLE = ("STOPPED", "EXITED", "FATAL")
+"""The states of a program that does not run, and could be started."""
+
+
 @dataclass(frozen=True)
 class Version:
     """One build of a worker deployment, as the server, visibility and supervisord see it."""
@@ -76,16 +83,23 @@ class Version:
     """Tasks waiting in its queues; None where the server did not say."""
     workers: int | None = None
     """Worker processes whose heartbeat is fresh; None where the list failed."""
+    queues: frozenset[str] | None = None
+    """Task queues that its live workers poll; None where the list failed."""
     process: str | None = None
-    """Its program's state in supervisord (RUNNING, STOPPED, ...); None where there is none."""
+    """Its program's state in supervisord (RUNNING, STOPPED, ...), RUNNING if any of several
+    runs; None where there is none."""
+    partly_stopped: bool = False
+    """Whether one of several programs could be started, while another runs."""
+    started_at: datetime | None = None
+    """When the last of its programs here was started; None where none ever was."""
     behavior: str | None = None
     """What its workers declared for workflows that say nothing: pinned or auto-upgrade."""
     blocked: str | None = None
     """Why it must get no traffic: it was rolled back. A new fingerprint lifts it."""
-    verified: str | None = None
-    """``passed``, or what a replay of another build's runs broke on; None: not tried."""
-    verified_from: str | None = None
-    """The build whose runs were replayed."""
+    unblocked: bool = False
+    """Whether rollout.toml's `unblock` has lifted a block of this code once."""
+    verified: Mapping[str, str] = field(default_factory=dict)
+    """For each build whose runs were replayed: ``passed``, or what broke."""
     described: bool = True
     """Whether its metadata could be read; where not, None above says nothing at all."""
     gate_round: int = 0
@@ -98,7 +112,7 @@ class Version:
     @property
     def stopped(self) -> bool:
         """Whether it has a program here that does not run, and could be started."""
-        return self.process in ("STOPPED", "EXITED", "FATAL")
+        return self.process in STARTABLE
 
 
 @dataclass(frozen=True)
@@ -252,6 +266,8 @@ class SetCurrent:
     """All new runs go to ``build_id`` (empty: workers without a version); ends a ramp to it."""
 
     build_id: str
+    ignore_missing_task_queues: bool = False
+    """Whether it may be without workers on a task queue that the current version serves."""
 
     def __str__(self) -> str:
         if not self.build_id:
@@ -265,6 +281,7 @@ class SetRamp:
 
     build_id: str
     percentage: float
+    ignore_missing_task_queues: bool = False
 
     def __str__(self) -> str:
         return f"ramp {self.build_id} to {self.percentage:g} %"
@@ -303,12 +320,13 @@ class StartGate:
 
 @dataclass(frozen=True)
 class Verify:
-    """Replay runs of the current build on the code of ``build_id``, and note the outcome."""
+    """Replay runs of ``source`` on the code of ``build_id``, and note the outcome."""
 
     build_id: str
+    source: str
 
     def __str__(self) -> str:
-        return f"replay runs on {self.build_id}"
+        return f"replay runs of {self.source} on {self.build_id}"
 
 
 @dataclass(frozen=True)
@@ -320,6 +338,16 @@ class Block:
 
     def __str__(self) -> str:
         return f"block {self.build_id}"
+
+
+@dataclass(frozen=True)
+class LiftBlock:
+    """Take a version's block away, as rollout.toml asks; once for the same code."""
+
+    build_id: str
+
+    def __str__(self) -> str:
+        return f"lift the block of {self.build_id}"
 
 
 @dataclass(frozen=True)
@@ -372,6 +400,7 @@ Action = (
     | StartGate
     | Verify
     | Block
+    | LiftBlock
     | StopProgram
     | StartProgram
     | RemoveProgram

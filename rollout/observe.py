@@ -7,7 +7,9 @@ never taken for zero.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -22,6 +24,7 @@ from temporalio.api.enums.v1 import (
 )
 from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsRequest,
+    CountWorkflowExecutionsResponse,
     DescribeWorkerDeploymentRequest,
     DescribeWorkerDeploymentResponse,
     DescribeWorkerDeploymentVersionRequest,
@@ -32,12 +35,12 @@ from temporalio.client import Client
 from temporalio.converter import PayloadConverter
 from temporalio.service import RPCError, RPCStatusCode
 
-from rollout.model import Observation, Ramp, Status, Version
+from rollout.model import STARTABLE, Observation, Ramp, Status, Version
 from rollout.programs import worker_programs
 from stack.exit import Failure
-from stack.supervisor_rpc import Supervisor
+from stack.supervisor_rpc import Process, Supervisor
 
-__all__ = ["Observer", "note", "noted", "open_runs_query", "version_metadata"]
+__all__ = ["VERIFIED", "Observer", "note", "noted", "open_runs_query", "version_metadata"]
 
 HEARTBEAT_FRESH = timedelta(seconds=10)
 """A worker whose last heartbeat is older is not counted as alive (workers beat every 2 s)."""
@@ -46,12 +49,17 @@ SETTLING_CAP = timedelta(seconds=15)
 """A routing change takes 1.0-1.3 s to reach every task queue; now and then the server reports
 IN_PROGRESS for ever although it has, so a change older than this is taken as settled."""
 
+VERIFIED = "verified."
+"""What a version's metadata keeps the outcome of a replay under, before the other build's id."""
+
 _TIMEOUT = timedelta(seconds=5)
 
 _ENDING = (
     WorkerStatus.WORKER_STATUS_SHUTTING_DOWN,
     WorkerStatus.WORKER_STATUS_SHUTDOWN,
 )
+
+_WITHOUT_RUNS: tuple[Status, ...] = ("created", "inactive", "drained")
 
 _STATUSES: Mapping[int, Status] = {
     WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_CREATED: "created",
@@ -77,11 +85,10 @@ _busy = tenacity.AsyncRetrying(
 )
 
 
-def open_runs_query(deployment: str, build_id: str) -> str:
-    """The visibility query for the running workflows on a version."""
-    return (
-        f"TemporalWorkerDeploymentVersion='{deployment}:{build_id}' AND ExecutionStatus='Running'"
-    )
+def open_runs_query(deployment: str, *build_ids: str) -> str:
+    """The visibility query for the running workflows on one or several versions."""
+    versions = ", ".join(f"'{deployment}:{build_id}'" for build_id in build_ids)
+    return f"TemporalWorkerDeploymentVersion IN ({versions}) AND ExecutionStatus='Running'"
 
 
 async def version_metadata(client: Client, deployment: str, build_id: str) -> dict[str, str] | None:
@@ -126,22 +133,23 @@ class Observer:
                 at=datetime.now(timezone.utc),
                 exists=False,
                 versions=tuple(
-                    Version(build_id, "unregistered", process=state)
-                    for build_id, state in sorted(processes.items())
+                    Version(build_id, "unregistered", process=programs.state)
+                    for build_id, programs in sorted(processes.items())
                 ),
                 problems=tuple(problems),
             )
         workers = await self._live_workers(problems)
+        open_runs = await self._open_runs(info.version_summaries, problems)
         versions = await asyncio.gather(
             *(
-                self._version(summary, workers, processes, problems)
+                self._version(summary, workers, processes, open_runs, problems)
                 for summary in info.version_summaries
             )
         )
         known = {version.build_id for version in versions}
         strangers = [
-            Version(build_id, "unregistered", process=state)
-            for build_id, state in processes.items()
+            Version(build_id, "unregistered", process=programs.state)
+            for build_id, programs in processes.items()
             if build_id not in known
         ]
         routing = info.routing_config
@@ -184,17 +192,17 @@ class Observer:
     async def _version(
         self,
         summary: WorkerDeploymentInfo.WorkerDeploymentVersionSummary,
-        workers: Mapping[str, int] | None,
-        processes: Mapping[str, str],
+        workers: Mapping[str, Counter[str]] | None,
+        processes: Mapping[str, _Programs],
+        open_runs: Mapping[str, int | None],
         problems: list[str],
     ) -> Version:
         build_id = summary.deployment_version.build_id
-        (known, backlog), open_runs = await asyncio.gather(
-            self._details(build_id, problems), self._open_runs(build_id, problems)
-        )
+        known, backlog = await self._details(build_id, problems)
         metadata = known or {}
-        source, _, outcome = (noted(metadata, "verified") or "").partition(" ")
         status = _status(summary)
+        polled = None if workers is None else workers.get(build_id, Counter())
+        programs = processes.get(build_id, _Programs())
         gate_round = metadata.get("gate_round", "")
         return Version(
             build_id,
@@ -208,14 +216,17 @@ class Observer:
             if status == "drained"
             else None,
             drainage_checked_at=_time(summary.drainage_info.last_checked_time),
-            open_runs=open_runs,
+            open_runs=open_runs[build_id],
             backlog=backlog,
-            workers=None if workers is None else workers.get(build_id, 0),
-            process=processes.get(build_id),
+            workers=None if polled is None else sum(polled.values()),
+            queues=None if polled is None else frozenset(polled),
+            process=programs.state,
+            partly_stopped=programs.partly_stopped,
+            started_at=programs.started_at,
             behavior=metadata.get("behavior"),
             blocked=noted(metadata, "blocked"),
-            verified=outcome or None,
-            verified_from=source or None,
+            unblocked=noted(metadata, "unblocked") is not None,
+            verified=_verified(metadata),
             described=known is not None,
             gate_round=int(gate_round) if gate_round.isdecimal() else 0,
             last_current_at=_time(summary.last_current_time),
@@ -254,23 +265,41 @@ class Observer:
             return None, None
         return _texts(reply.worker_deployment_version_info.metadata.entries), backlog
 
-    async def _open_runs(self, build_id: str, problems: list[str]) -> int | None:
+    async def _open_runs(
+        self,
+        summaries: Iterable[WorkerDeploymentInfo.WorkerDeploymentVersionSummary],
+        problems: list[str],
+    ) -> dict[str, int | None]:
+        """Running workflows by build id; None where they could not be counted.
+
+        Those that should have none are counted together: a server answers 10 such
+        questions a second by default (dynamic config `frontend.namespaceRPS.visibility`).
+        """
+        statuses = {each.deployment_version.build_id: _status(each) for each in summaries}
+        idle = [each for each, status in statuses.items() if status in _WITHOUT_RUNS]
+        counts: dict[str, int | None] = {}
+        if idle and await self._count(idle, problems) == 0:
+            counts = dict.fromkeys(idle, 0)
+        rest = [each for each in statuses if each not in counts]
+        found = await asyncio.gather(*(self._count([each], problems) for each in rest))
+        return {**counts, **dict(zip(rest, found, strict=True))}
+
+    async def _count(self, build_ids: Sequence[str], problems: list[str]) -> int | None:
+        request = CountWorkflowExecutionsRequest(
+            namespace=self._client.namespace, query=open_runs_query(self._deployment, *build_ids)
+        )
+        count = self._client.workflow_service.count_workflow_executions
         try:
-            reply = await self._client.workflow_service.count_workflow_executions(
-                CountWorkflowExecutionsRequest(
-                    namespace=self._client.namespace,
-                    query=open_runs_query(self._deployment, build_id),
-                ),
-                timeout=_TIMEOUT,
-            )
+            reply: CountWorkflowExecutionsResponse = await _busy(count, request, timeout=_TIMEOUT)
         except RPCError as error:
-            problems.append(f"the open runs of {build_id} could not be counted: {error.message}")
+            named = ", ".join(build_ids)
+            problems.append(f"the open runs of {named} could not be counted: {error.message}")
             return None
         return reply.count
 
-    async def _live_workers(self, problems: list[str]) -> dict[str, int] | None:
-        """Worker processes with a fresh heartbeat, by build id."""
-        alive: dict[str, int] = {}
+    async def _live_workers(self, problems: list[str]) -> dict[str, Counter[str]] | None:
+        """Workers with a fresh heartbeat, by build id and task queue."""
+        alive: dict[str, Counter[str]] = {}
         page = b""
         try:
             while True:
@@ -289,8 +318,8 @@ class Observer:
                     seen = _time(beat.heartbeat_time)
                     ending = beat.status in _ENDING
                     if seen is not None and now - seen < HEARTBEAT_FRESH and not ending:
-                        build_id = beat.deployment_version.build_id
-                        alive[build_id] = alive.get(build_id, 0) + 1
+                        polled = alive.setdefault(beat.deployment_version.build_id, Counter())
+                        polled[beat.task_queue] += 1
                 page = reply.next_page_token
                 if not page:
                     return alive
@@ -298,8 +327,8 @@ class Observer:
             problems.append(f"the workers could not be listed: {error.message}")
             return None
 
-    async def _processes(self, problems: list[str]) -> dict[str, str]:
-        """The state of each build's program in supervisord; RUNNING if any of several runs."""
+    async def _processes(self, problems: list[str]) -> dict[str, _Programs]:
+        """What supervisord says of each build's programs."""
         if self._supervisor is None:
             return {}
         try:
@@ -308,16 +337,42 @@ class Observer:
         except Failure as failure:
             problems.append(str(failure))
             return {}
-        states = {process.namespec: process.state for process in processes}
-        by_build: dict[str, str] = {}
+        found = {process.namespec: process for process in processes}
+        by_build: dict[str, list[Process]] = {}
         for program in programs:
-            state = states.get(program.name)
+            process = found.get(program.name)
             versioned = program.versioning == "deployment"
-            if program.deployment != self._deployment or not versioned or state is None:
-                continue
-            if by_build.get(program.build_id) != "RUNNING":
-                by_build[program.build_id] = state
-        return by_build
+            if program.deployment == self._deployment and versioned and process:
+                by_build.setdefault(program.build_id, []).append(process)
+        return {build_id: _programs(mine) for build_id, mine in by_build.items()}
+
+
+@dataclass(frozen=True)
+class _Programs:
+    """One build's programs in supervisord, taken together; see `Version` for the fields."""
+
+    state: str | None = None
+    partly_stopped: bool = False
+    started_at: datetime | None = None
+
+
+def _programs(processes: Sequence[Process]) -> _Programs:
+    states = [process.state for process in processes]
+    return _Programs(
+        "RUNNING" if "RUNNING" in states else states[-1],
+        any(state in STARTABLE for state in states) and not all(s in STARTABLE for s in states),
+        _latest(*(process.started_at for process in processes)),
+    )
+
+
+def _verified(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What was noted of each replay, by the build whose runs were replayed."""
+    found: dict[str, str] = {}
+    for key in metadata:
+        outcome = noted(metadata, key) if key.startswith(VERIFIED) else None
+        if outcome:
+            found[key.removeprefix(VERIFIED)] = outcome
+    return found
 
 
 def _status(summary: WorkerDeploymentInfo.WorkerDeploymentVersionSummary) -> Status:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from functools import partial
+from typing import Any
 
 import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from rollout.act import Actor, Refused
+from rollout.background import Background
 from rollout.config import RolloutConfig
 from rollout.fleet.fleet import Fleet, delete_version
 from rollout.gate import start_gate
@@ -17,6 +19,8 @@ from rollout.model import (
     Action,
     Block,
     DeleteVersion,
+    LiftBlock,
+    MoveRuns,
     Observation,
     RemoveProgram,
     StartGate,
@@ -24,18 +28,14 @@ from rollout.model import (
     StopProgram,
     Verify,
 )
-from rollout.observe import note
+from rollout.observe import VERIFIED, note
 from rollout.replay.verification import summary
 from rollout.replay.verify import verify_build
-from stack.exit import Failure
 from stack.supervisor_rpc import Supervisor
 
 __all__ = ["Operator"]
 
 log = structlog.get_logger(__name__)
-
-_FIRST_PAUSE = 5.0
-_LONGEST_PAUSE = 120.0
 
 
 class Operator:
@@ -46,39 +46,60 @@ class Operator:
         self._deployment = deployment
         self._identity = identity
         self._fleet = Fleet(Supervisor(), deployment=deployment)
-        self._pauses: dict[Action, tuple[float, float]] = {}
-        """Until when a farewell that failed is let be, and for how long next time."""
+        self._background = Background()
         self.actor = Actor(client, deployment, identity)
 
     async def perform(self, action: Action, config: RolloutConfig, seen: Observation) -> None:
-        """Carry out one action. Raises `Refused` where the rollout cannot go on without it.
+        """Carry out one action, or begin to: what takes long goes on beside the loop.
 
-        What concerns only versions that nobody needs any longer never holds a
-        rollout up: it is tried again later, with backoff.
+        Ask for the same action again to hear how it went. Raises `Refused` where it failed;
+        what takes long is then let be for a while, longer each time.
         """
+        if work := self._lasting(action, config, seen):
+            await self._background.perform(action, work)
+            return
         match action:
             case StartGate(build_id):
                 if config.gate is not None:
                     version = seen.version(build_id)
                     gate = start_gate(self._client, self._deployment, version, config.gate, action)
                     await self._say(action, gate)
-            case Verify(build_id):
-                await self._say(action, self._verify(build_id, config, seen))
             case Block(build_id, reason):
-                fingerprint = seen.version(build_id).fingerprint
-                blocked = {"blocked": note(fingerprint, reason)}
+                blocked = {"blocked": note(seen.version(build_id).fingerprint, reason)}
                 log.error("rolling back", build_id=build_id, reason=reason)
                 await self._say(action, self.actor.annotate(build_id, blocked))
-            case StopProgram(build_id):
-                await self._in_time(action, self._stop, build_id)
-            case StartProgram(build_id):
-                await self._in_time(action, self._fleet.start, build_id)
-            case RemoveProgram(build_id):
-                await self._in_time(action, self._fleet.remove, build_id)
-            case DeleteVersion(build_id):
-                await self._in_time(action, self._delete, build_id)
+            case LiftBlock(build_id):
+                once = {"unblocked": note(seen.version(build_id).fingerprint, "by rollout.toml")}
+                lifted = self.actor.annotate(build_id, once, remove=("blocked",))
+                await self._say(action, lifted)
             case _:
                 await self.actor.perform(action, seen)
+
+    def _lasting(
+        self, action: Action, config: RolloutConfig, seen: Observation
+    ) -> Callable[[], Coroutine[Any, Any, object]] | None:
+        """The work of an action that may take long; None for any other."""
+        work: Callable[[], Coroutine[Any, Any, object]] | None = None
+        match action:
+            case Verify(build_id, source):
+                fingerprint = seen.version(build_id).fingerprint
+                work = partial(self._verify, build_id, source, fingerprint, config.verify.sample)
+            case MoveRuns(source, target):
+                work = partial(self.actor.move_runs, source, target)
+            case StopProgram(build_id):
+                # Not waited for: a drain takes its time, and its state says how far it is.
+                work = partial(self._fleet.stop, build_id, wait=False)
+            case StartProgram(build_id):
+                work = partial(self._fleet.start, build_id)
+            case RemoveProgram(build_id):
+                work = partial(self._fleet.remove, build_id)
+            case DeleteVersion(build_id):
+                work = partial(self._delete, build_id)
+        return work
+
+    def drop(self, planned: Collection[Action]) -> None:
+        """End what is under way and no longer ``planned``, where it may end half-way."""
+        self._background.drop(planned)
 
     async def _say(self, action: Action, work: Awaitable[object]) -> None:
         try:
@@ -87,43 +108,16 @@ class Operator:
             raise Refused(f"to {action} was refused: {error.message}") from error
         log.info("done", action=str(action))
 
-    async def _verify(self, build_id: str, config: RolloutConfig, seen: Observation) -> None:
+    async def _verify(
+        self, build_id: str, source: str, fingerprint: str | None, sample: int
+    ) -> None:
         """Replay, and note the outcome in the version's metadata: it holds for this code."""
-        source = seen.current or ""
-        try:
-            found = await verify_build(
-                self._client, self._deployment, source, build_id, config.verify.sample
-            )
-        except Failure as failure:  # it may do better next time, so nothing is noted
-            raise Refused(
-                f"to replay runs of {source} on {build_id} failed: {failure}"
-            ) from failure
+        found = await verify_build(self._client, self._deployment, source, build_id, sample)
         outcome = "passed" if found.passed else summary(found)
         log.info("verified", build_id=build_id, source=source, outcome=outcome)
-        fingerprint = seen.version(build_id).fingerprint
-        await self.actor.annotate(build_id, {"verified": note(fingerprint, f"{source} {outcome}")})
-
-    async def _stop(self, build_id: str) -> None:
-        # Not waited for: a drain takes its time, and the rollout goes on meanwhile.
-        await self._fleet.stop(build_id, wait=False)
+        await self.actor.annotate(build_id, {f"{VERIFIED}{source}": note(fingerprint, outcome)})
 
     async def _delete(self, build_id: str) -> None:
         # Mostly nothing is left to remove; a controller killed while it removed left some.
         await self._fleet.remove(build_id)
         await delete_version(self._client, self._deployment, build_id, self._identity)
-
-    async def _in_time(
-        self, action: Action, work: Callable[[str], Awaitable[object]], build_id: str
-    ) -> None:
-        now = asyncio.get_running_loop().time()
-        until, pause = self._pauses.get(action, (0.0, _FIRST_PAUSE))
-        if now < until:
-            return
-        try:
-            await work(build_id)
-        except (Failure, RPCError) as error:
-            self._pauses[action] = (now + pause, min(2 * pause, _LONGEST_PAUSE))
-            log.info("later", action=str(action), reason=str(error), retry_in_seconds=pause)
-            return
-        self._pauses.pop(action, None)
-        log.info("done", action=str(action))

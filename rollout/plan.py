@@ -7,6 +7,7 @@ because the server does.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from rollout.analysis.judge import Judgement, judge
@@ -18,6 +19,7 @@ from rollout.model import (
     ClearRamp,
     GateRun,
     JoinSet,
+    LiftBlock,
     MoveRuns,
     Observation,
     Plan,
@@ -109,7 +111,8 @@ def _cannot_be_described(config: RolloutConfig, seen: Observation, _now: datetim
     """Without a version's metadata nobody knows whether it is blocked, or of which set."""
     deployment = config.deployment
     ramping = seen.ramping.build_id if seen.ramping else None
-    for build_id in (deployment.target, seen.current, ramping, deployment.baseline):
+    others = () if deployment.rolls_back else (seen.current, ramping, deployment.baseline)
+    for build_id in (deployment.target, *others):
         if build_id and not seen.version(build_id).described:
             return Plan("waiting", _share(f"{build_id} could not be described", seen))
     return None
@@ -126,9 +129,11 @@ def _nothing_is_current(config: RolloutConfig, seen: Observation, now: datetime)
     target = config.deployment.target
     baseline = config.deployment.baseline or target
     if any(version.last_current_at for version in seen.versions):
-        alive = [build for build in (baseline, target) if seen.version(build).workers]
+        builds = [seen.version(build) for build in (baseline, target)]
+        alive = [v.build_id for v in builds if v.workers and not v.blocked]
         if not alive:
-            return Plan("waiting", f"neither {baseline} nor {target} has a live worker")
+            reason = f"neither {baseline} nor {target} has a live worker and no block"
+            return Plan("waiting", reason)
         baseline = alive[0]
     if waiting := _unknown(seen.version(baseline), now):
         return Plan("waiting", waiting)
@@ -142,24 +147,32 @@ def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
         return None
     if seen.ramping:
         return _end_ramp(seen, target)
-    if moving := _moving(seen, target):
+    if moving := _moving(config, seen, target):
         return moving
     if seen.version(target).workers == 0:
         return Plan("waiting", f"{target} takes all new runs, but has no live worker")
-    return Plan("complete", f"{target} takes all new runs")
+    stay = [f"the runs of {v.build_id} stay: {why}" for v, why in _staying(config, seen, target)]
+    return Plan("complete", "; ".join([f"{target} takes all new runs", *stay]))
 
 
 def _rolls_back(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
-    """Back to what was current before: at once, in one routing change, without steps and gates."""
+    """Back to what was current before: at once, in one routing change, without steps and gates.
+
+    Another build's ramp ends first, whether or not the way back is open: it may be
+    what the rollback is about.
+    """
     before = seen.version(config.deployment.target)
-    if not config.deployment.rollback or before.last_current_at is None:
+    if not config.deployment.rolls_back or before.last_current_at is None:
         return None
-    if not before.workers:
+    back = f"rolling back to {before.build_id}"
+    end: tuple[Action, ...] = ()
+    if seen.ramping and seen.ramping.build_id != before.build_id:
+        end = (ClearRamp(),)
+    if before.workers == 0:
         start = (StartProgram(before.build_id),) if before.stopped else ()
-        reason = f"rolling back to {before.build_id}, which has no live worker"
-        return Plan("waiting", reason, start)
-    reason = f"rolling back to {before.build_id}"
-    return Plan("progressing", reason, (SetCurrent(before.build_id),))
+        return Plan("waiting", f"{back}, which has no live worker", (*end, *start))
+    current = SetCurrent(before.build_id, ignore_missing_task_queues=True)
+    return Plan("progressing", back, end or (current,))
 
 
 def _another_ramps(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -171,8 +184,11 @@ def _another_ramps(config: RolloutConfig, seen: Observation, _now: datetime) -> 
 def _blocked(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
     """A build that was rolled back stays out until the operator says otherwise."""
     target = seen.version(config.deployment.target)
-    if not target.blocked or target.build_id in config.deployment.unblock:
+    if not target.blocked:
         return None
+    if target.build_id in config.deployment.unblock and not target.unblocked:
+        reason = f"unblock in rollout.toml names {target.build_id}"
+        return Plan("progressing", reason, (LiftBlock(target.build_id),))
     lift = f"`rollout retry {target.build_id}` lifts the block"
     reason = f"{target.build_id} was rolled back: {target.blocked}; {lift}"
     ramps = seen.ramping is not None and seen.ramping.build_id == target.build_id
@@ -182,14 +198,16 @@ def _blocked(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
 def _not_ready(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:
     """No traffic goes to a version without live workers; the server itself would let it."""
     target = seen.version(config.deployment.target)
-    waiting = _unknown(target, now)
-    if not waiting and target.workers is None:
-        waiting = f"the workers of {target.build_id} cannot be counted"
-    if not waiting and target.workers == 0:
-        waiting = f"{target.build_id} has no live worker"
-        if seen.ramping:  # a crash that supervisord mends is over before the heartbeat is missed
-            return Plan("waiting", f"{waiting}: its share goes back", (ClearRamp(),))
-    return Plan("waiting", _share(waiting, seen)) if waiting else None
+    unknown = _unknown(target, now)
+    if not unknown and target.workers is None:
+        unknown = f"the workers of {target.build_id} cannot be counted"
+    if unknown:
+        return Plan("waiting", _share(unknown, seen))
+    lacking = _lacking(config, seen, target)
+    if lacking and seen.ramping:
+        # A crash that supervisord mends is over before the heartbeat is missed.
+        return Plan("waiting", f"{lacking}: its share goes back", (ClearRamp(),))
+    return Plan("waiting", lacking) if lacking else None
 
 
 def _not_verified(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -198,13 +216,15 @@ def _not_verified(config: RolloutConfig, seen: Observation, _now: datetime) -> P
     required = config.verify.compatible == "required" and target.strategy == "compatible"
     if not required or seen.ramping:
         return None
-    if target.verified is None or target.verified_from != seen.current:
-        reason = f"replaying runs of {seen.current} on {target.build_id}"
-        return Plan("progressing", reason, (Verify(target.build_id),))
-    if target.verified == "passed":
+    source = seen.current or ""
+    outcome = target.verified.get(source)
+    if outcome is None:
+        reason = f"replaying runs of {source} on {target.build_id}"
+        return Plan("progressing", reason, (Verify(target.build_id, source),))
+    if outcome == "passed":
         return None
     mend = f"deploy it as incompatible, or mend it and `rollout retry {target.build_id}`"
-    return Plan("blocked", f"{target.build_id} is not compatible: {target.verified}; {mend}")
+    return Plan("blocked", f"{target.build_id} is not compatible: {outcome}; {mend}")
 
 
 def _gate_not_passed(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -219,11 +239,7 @@ def _gate_not_passed(config: RolloutConfig, seen: Observation, _now: datetime) -
 
 
 def _all_at_once(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
-    return (
-        _promote(seen, config.deployment.target)
-        if config.deployment.pace == "all-at-once"
-        else None
-    )
+    return _promote(config, seen) if config.deployment.pace == "all-at-once" else None
 
 
 def _next_step(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
@@ -239,9 +255,10 @@ def _next_step(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
         return held
     ahead = [step for step in steps if step.percentage > at]
     if not ahead:
-        return _promote(seen, target)
+        return _promote(config, seen)
     percentage = ahead[0].percentage
-    return _with_set(seen, target, SetRamp(target, percentage), f"next step: {percentage:g} %")
+    ramp = SetRamp(target, percentage, config.deployment.ignore_missing_task_queues)
+    return _with_set(seen, target, ramp, f"next step: {percentage:g} %")
 
 
 # --- what they are made of ---
@@ -315,8 +332,10 @@ def _end_ramp(seen: Observation, target: str) -> Plan:
     return Plan("progressing", f"{ramping} is ramping, but the target is {target}", (ClearRamp(),))
 
 
-def _promote(seen: Observation, target: str) -> Plan:
-    return _with_set(seen, target, SetCurrent(target), f"next step: {target} takes all new runs")
+def _promote(config: RolloutConfig, seen: Observation) -> Plan:
+    target = config.deployment.target
+    current = SetCurrent(target, config.deployment.ignore_missing_task_queues)
+    return _with_set(seen, target, current, f"next step: {target} takes all new runs")
 
 
 def _with_set(seen: Observation, build_id: str, action: Action, reason: str) -> Plan:
@@ -327,20 +346,51 @@ def _with_set(seen: Observation, build_id: str, action: Action, reason: str) -> 
     return Plan("progressing", reason, actions)
 
 
-def _moving(seen: Observation, target: str) -> Plan | None:
+def _moving(config: RolloutConfig, seen: Observation, target: str) -> Plan | None:
     """What is left of the runs that the compatible ``target`` takes over; None where none is."""
     older = _older_in_set(seen, target)
     unknown = [version.build_id for version in older if version.open_runs is None]
-    open_there = [version for version in older if version.open_runs]
-    if open_there and not seen.routing_settled:
+    left = [version for version in older if version.open_runs]
+    if config.verify.compatible == "required":
+        verified = seen.version(target).verified
+        if untried := [version.build_id for version in left if version.build_id not in verified]:
+            reason = f"replaying runs of {untried[0]} on {target}, which takes them over"
+            return Plan("moving", reason, (Verify(target, untried[0]),))
+        left = [version for version in left if verified[version.build_id] == "passed"]
+    if left and not seen.routing_settled:
         return Plan("moving", f"the change to {target} is on its way to every task queue")
-    if open_there:
-        runs = sum(version.open_runs or 0 for version in open_there)
-        moves = tuple(MoveRuns(version.build_id, target) for version in open_there)
+    if left:
+        runs = sum(version.open_runs or 0 for version in left)
+        moves = tuple(MoveRuns(version.build_id, target) for version in left)
         return Plan("moving", f"{runs} open runs of its set move to {target}", moves)
     if unknown:
         return Plan("moving", f"the open runs of {', '.join(unknown)} cannot be counted")
     return None
+
+
+def _staying(
+    config: RolloutConfig, seen: Observation, target: str
+) -> Iterator[tuple[Version, str]]:
+    """Versions whose runs the compatible ``target`` cannot take over, and why."""
+    if config.verify.compatible != "required":
+        return
+    for version in _older_in_set(seen, target):
+        outcome = seen.version(target).verified.get(version.build_id, "passed")
+        if version.open_runs and outcome != "passed":
+            yield version, outcome
+
+
+def _lacking(config: RolloutConfig, seen: Observation, target: Version) -> str | None:
+    """Which workers ``target`` lacks, so that new runs on it would wait; None: none."""
+    if target.workers == 0:
+        return f"{target.build_id} has no live worker"
+    if config.deployment.ignore_missing_task_queues or seen.current is None:
+        return None
+    served = seen.version(seen.current).queues or frozenset()
+    missing = ", ".join(sorted(served - (target.queues or frozenset())))
+    if not missing:
+        return None
+    return f"{target.build_id} has no live worker on task queue {missing}, which {seen.current} has"
 
 
 def _older_in_set(seen: Observation, target: str) -> list[Version]:

@@ -12,7 +12,7 @@ from temporalio.service import RPCError
 
 from rollout import history as past
 from rollout.config import RolloutConfig, load
-from rollout.controller import is_running, last_refusal, own_identity
+from rollout.controller import is_running, last_refusals, own_identity
 from rollout.controller_log import all_deeds
 from rollout.legacy import version_sets, version_sets_status
 from rollout.limits import deletable, warning
@@ -53,8 +53,8 @@ def _warnings(config: RolloutConfig, seen: Observation) -> Iterator[str]:
     name = config.deployment.name
     if not is_running(name) and seen.manager in ("", own_identity()):
         yield "no controller runs here, so nothing is done: `supervisorctl start rollout`"
-    elif refusal := last_refusal(name):
-        yield refusal
+    else:
+        yield from last_refusals(name)
     spare = deletable(seen, config.deployment.target, kept(config, seen))
     if limit := warning(seen, config.limits.versions, spare):
         yield limit

@@ -48,7 +48,7 @@ def _version(seen: Observation, build_id: str, target: str) -> dict[str, Any]:
         "set": version_set_of(seen, build_id),
         "behavior": version.behavior,
         "blocked": version.blocked,
-        "verified": version.verified,
+        "verified": dict(version.verified),
         "drained_since": version.drained_since.isoformat() if version.drained_since else None,
         "target_share": round(target_share(seen, build_id), 4),
         "open_runs": version.open_runs,

@@ -56,8 +56,12 @@ def kept(config: RolloutConfig, seen: Observation) -> frozenset[str]:
 
 
 def _needed_again(version: Version) -> bool:
-    """Whether runs are open on a version whose workers have been stopped."""
-    return bool(version.open_runs) and version.stopped
+    """Whether runs are open on a version whose workers have been stopped.
+
+    A blocked build is a person's, who may have good reason to keep it down.
+    """
+    down = version.stopped or version.partly_stopped
+    return bool(version.open_runs) and down and not version.blocked
 
 
 def _farewell(
@@ -85,10 +89,11 @@ def _idle_since(config: RolloutConfig, seen: Observation, version: Version) -> d
     """Since when nothing needs the version; None while something may.
 
     A version that never had traffic is only superseded once a target that came
-    after it is current: until then it may be the next one.
+    after it is current: until then it may be the next one. A drained version whose
+    workers somebody has started again is wanted for something.
     """
-    if version.status == "drained":
-        return version.drained_since
+    if version.status == "drained" and version.drained_since:
+        return max(version.drained_since, version.started_at or version.drained_since)
     target = seen.version(config.deployment.target)
     if (
         version.status == "inactive"

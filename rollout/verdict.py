@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 
 from rollout.config import UNVERSIONED
 from rollout.model import Evidence, Observation, Verdict, Version
@@ -56,11 +58,25 @@ def safe_to_stop(
 
 def warnings(seen: Observation) -> tuple[str, ...]:
     """What an operator should know although no plan waits for it, a sentence each."""
-    return tuple(
-        f"{version.build_id} has no live worker: its {share:.0%} of new runs wait for one"
-        for version in seen.versions
-        if version.workers == 0 and (share := target_share(seen, version.build_id)) > 0
-    )
+    return tuple(chain.from_iterable(_waiting(seen, version) for version in seen.versions))
+
+
+def _waiting(seen: Observation, version: Version) -> Iterator[str]:
+    """Which runs wait for a worker of ``version``."""
+    share = target_share(seen, version.build_id)
+    if version.workers == 0:
+        if share > 0:
+            yield f"{version.build_id} has no live worker: its {share:.0%} of new runs wait for one"
+        if version.open_runs:
+            runs = "run waits" if version.open_runs == 1 else "runs wait"
+            yield f"{version.open_runs} {runs} for a worker of {version.build_id}"
+    elif share > 0 and version.queues is not None:
+        others = [other.queues or frozenset() for other in seen.versions]
+        for queue in sorted(frozenset().union(*others) - version.queues):
+            yield (
+                f"{version.build_id} has no live worker on task queue {queue}, where others have: "
+                f"its {share:.0%} of new runs there wait for one"
+            )
 
 
 def _routing(seen: Observation, build_id: str, target: str | None) -> Evidence:
@@ -110,6 +126,8 @@ def _backlog(version: Version) -> Evidence:
         return Evidence("backlog", False, "the backlog could not be read")
     if version.backlog == 0:
         return Evidence("backlog", True, "no task waits for it")
+    if (version.status, version.open_runs, version.workers) == ("drained", 0, 0):
+        return Evidence("backlog", True, "what waits for it are tasks of closed runs")
     tasks = "task waits" if version.backlog == 1 else "tasks wait"
     return Evidence("backlog", False, f"{version.backlog} {tasks} for it")
 

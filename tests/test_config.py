@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,13 +92,13 @@ def test_differences_are_told_by_key() -> None:
     """What an edit changed in [deployment], with the value before, and which tables else."""
     before = parse(TEXT)
     after = parse(
-        TEXT.replace('target = "v2"', 'target = "v1"\nrollback = true')
+        TEXT.replace('target = "v2"', 'target = "v1"\nrollback = "v1"')
         .replace('baseline = "v1"\n', "")
         .replace("20s", "1m")
     )
     assert differences(before, before) == ""
     assert differences(before, after) == (
-        'target = "v1" (was "v2"), baseline = none (was "v1"), rollback = true (was false), '
+        'target = "v1" (was "v2"), baseline = none (was "v1"), rollback = "v1" (was none), '
         "[progressive] has changed"
     )
 
@@ -118,6 +119,32 @@ def test_a_bad_edit_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(Misuse):
         edit(file, "deployment", target="no such; build")
     assert file.read_text(encoding="utf-8") == TEXT
+
+
+def test_two_edits_at_once_are_both_made(tmp_path: Path) -> None:
+    """Nothing that a command has written is lost to another that ran beside it."""
+    file = tmp_path / "rollout.toml"
+    for _ in range(20):
+        file.write_text(TEXT, encoding="utf-8")
+        with ThreadPoolExecutor() as both:
+            pausing = both.submit(edit, file, "deployment", paused=True)
+            aiming = both.submit(edit, file, "deployment", target="v3")
+            pausing.result()
+            aiming.result()
+        deployment = load(file).deployment
+        assert (deployment.paused, deployment.target) == (True, "v3")
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    """A file that is kept elsewhere is changed there."""
+    (tmp_path / "real").mkdir()
+    real = tmp_path / "real/rollout.toml"
+    real.write_text(TEXT, encoding="utf-8")
+    link = tmp_path / "rollout.toml"
+    link.symlink_to(real)
+    edit(link, "deployment", paused=True)
+    assert link.is_symlink()
+    assert load(real).deployment.paused
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -46,10 +46,10 @@ class Rollout:
         self._folder = folder
         self._stack = ExitStack()
 
-    def start_worker(self, build_id: str, strategy: str = "incompatible") -> Command:
+    def start_worker(self, build_id: str, strategy: str = "incompatible", *flags: str) -> Command:
         """Start a managed worker and wait until it has declared itself."""
         command = self._stack.enter_context(
-            worker(self.server, self._folder, self.name, build_id, strategy, "--managed")
+            worker(self.server, self._folder, self.name, build_id, strategy, "--managed", *flags)
         )
         eventually(lambda: command.records("declared"), seconds=30)
         return command
@@ -205,6 +205,42 @@ class TestGate:
         rollout.file.write_text(rollout.file.read_text().replace("Missing", "Greeting"))
         assert rollout.command("retry", "v2")[0] == 0
         eventually(lambda: done(controller) == WHOLE, seconds=40)
+
+
+class TestTaskQueues:
+    """A deployment whose workers poll several task queues."""
+
+    def test_there_and_back(self, rollout: Rollout) -> None:
+        """Each queue needs a worker on the way there; the way back is open in any case."""
+        extra = f"{rollout.name}-extra"
+        text = rollout.file.read_text().replace(
+            "[progressive]", 'pace = "all-at-once"\n[progressive]'
+        )
+        rollout.file.write_text(text)
+        rollout.start_worker("v1", "compatible")
+        beside = rollout.start_worker("v1", "compatible", "--task-queue", extra)
+        rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: rollout.status()["current"] == "v1")
+        reason = f"v2 has no live worker on task queue {extra}, which v1 has"
+        eventually(lambda: rollout.status()["reason"] == reason)
+
+        rollout.start_worker("v2", "incompatible", "--task-queue", extra)
+        eventually(lambda: rollout.status()["current"] == "v2")
+        assert beside.stop() == 0
+        # What v2 alone serves would stand in v1's way: the server refuses that, unless told.
+        code, told, warned = rollout.command("rollback", "--to", "v1")
+        assert code == 0, warned
+        assert "all new runs go to v1" in told
+        lacking = f"v1 has no live worker on task queue {extra}, where others have: "
+
+        def told_of() -> bool:
+            status = rollout.status()
+            assert [w for w in status["warnings"] if w.startswith(lacking)], status
+            return True
+
+        eventually(told_of)
+        assert controller.returncode is None
 
 
 class TestOwners:

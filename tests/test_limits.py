@@ -39,7 +39,6 @@ class TestDeletable:
             {"status": "inactive"},  # but it had traffic once
             {"open_runs": 1},
             {"open_runs": None},
-            {"backlog": 1},
             {"backlog": None},
             {"workers": 1},
             {"workers": None},

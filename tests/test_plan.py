@@ -17,6 +17,7 @@ from rollout.model import (
     DeleteVersion,
     GateRun,
     JoinSet,
+    LiftBlock,
     Measurements,
     MoveRuns,
     Observation,
@@ -196,8 +197,7 @@ class TestActions:
                         "v1.1",
                         strategy="compatible",
                         version_set=None,
-                        verified="passed",
-                        verified_from="v1",
+                        verified={"v1": "passed"},
                     ),
                     current="v1",
                 ),
@@ -230,6 +230,7 @@ class TestCompatibleRuns:
     """The runs of a set move to its newest build, and only to it."""
 
     V1 = version("v1", "draining", first_activated_at=T0 - timedelta(minutes=9), open_runs=7)
+    V10 = replace(V1, build_id="v1.0", first_activated_at=T0 - timedelta(minutes=5), open_runs=3)
     V11 = version(
         "v1.1",
         "current",
@@ -237,6 +238,7 @@ class TestCompatibleRuns:
         version_set="v1",
         first_activated_at=T0 - timedelta(minutes=1),
         open_runs=2,
+        verified={"v1": "passed"},
     )
     TARGET = config(target="v1.1")
 
@@ -246,6 +248,21 @@ class TestCompatibleRuns:
         assert decided == Plan(
             "moving", "7 open runs of its set move to v1.1", (MoveRuns("v1", "v1.1"),)
         )
+
+    def test_none_moves_without_a_replay(self) -> None:
+        """Runs of another build than the one it followed are replayed before they move."""
+        decided = plan(self.TARGET, seen(self.V1, self.V10, self.V11, current="v1.1"), T0, ME)
+        assert decided.actions == (Verify("v1.1", "v1.0"),)
+        passed = replace(self.V11, verified={"v1": "passed", "v1.0": "passed"})
+        decided = plan(self.TARGET, seen(self.V1, self.V10, passed, current="v1.1"), T0, ME)
+        assert decided.actions == (MoveRuns("v1", "v1.1"), MoveRuns("v1.0", "v1.1"))
+
+    def test_those_that_would_break_stay(self) -> None:
+        """Where a replay has failed the runs are left, and the reason says so."""
+        broken = replace(self.V11, verified={"v1": "passed", "v1.0": "order-1 breaks"})
+        decided = plan(self.TARGET, seen(self.V10, broken, current="v1.1"), T0, ME)
+        reason = "v1.1 takes all new runs; the runs of v1.0 stay: order-1 breaks"
+        assert decided == Plan("complete", reason)
 
     def test_they_wait_for_the_routing(self) -> None:
         """While the change is under way, runs may still begin on the old build: no move yet."""
@@ -377,7 +394,31 @@ class TestWholeRollouts:
         world.state = replace(world.state, current=None)
         world.change("v2", workers=0)
         decided = world.run(config(), 5)
-        assert decided == Plan("waiting", "neither v1 nor v2 has a live worker")
+        assert decided == Plan("waiting", "neither v1 nor v2 has a live worker and no block")
+
+    def test_a_blocked_build_does_not_come_back_that_way(self) -> None:
+        """From workers without a version new runs go to no build that was rolled back."""
+        world = self.started()
+        world.run(config(), 120)
+        world.run(config(target="__unversioned__"), 5)
+        world.change("v1", workers=0)
+        world.change("v2", blocked="it was bad")
+        assert world.run(config(), 5).phase == "waiting"
+        assert world.state.current is None
+
+    def test_a_task_queue_without_a_worker(self) -> None:
+        """A target that lacks a worker where the current version has one gets no traffic."""
+        world = self.started()
+        world.change("v1", queues=frozenset({"q", "extra"}))
+        world.change("v2", queues=frozenset({"q"}))
+        decided = world.run(config(), 40)
+        assert decided.reason == "v2 has no live worker on task queue extra, which v1 has"
+        assert world.state.ramping is None
+        assert world.run(config(ignore_missing_task_queues=True), 1).reason == "next step: 10 %"
+        assert routing(world)[-1][1] == SetRamp("v2", 10, ignore_missing_task_queues=True)
+        # In mid-ramp its share goes back, as where all of its workers are dead.
+        world.run(config(), 1)
+        assert world.state.ramping is None
 
     @pytest.mark.parametrize("build_id", ["v1", "v2"])
     def test_metadata_that_cannot_be_read(self, build_id: str) -> None:
@@ -516,7 +557,7 @@ class TestVerification:
         world = self.world()
         assert world.run(config("all-at-once", target="v1.1"), 5).phase == "complete"
         assert [action for _, action in world.history][:2] == [
-            Verify("v1.1"),
+            Verify("v1.1", "v1"),
             JoinSet("v1.1", "v1"),
         ]
 
@@ -527,14 +568,14 @@ class TestVerification:
         decided = world.run(config("all-at-once", target="v1.1"), 30)
         assert decided.phase == "blocked"
         assert decided.reason.startswith("v1.1 is not compatible: order-1 breaks at event 12;")
-        assert [action for _, action in world.history] == [Verify("v1.1")]
+        assert [action for _, action in world.history] == [Verify("v1.1", "v1")]
 
     def test_it_holds_for_the_runs_that_were_replayed(self) -> None:
         """A pass against another build's runs says nothing of the current one's."""
         world = self.world()
-        world.change("v1.1", verified="passed", verified_from="v0")
+        world.change("v1.1", verified={"v0": "passed"})
         world.run(config("all-at-once", target="v1.1"), 5)
-        assert world.history[0][1] == Verify("v1.1")
+        assert world.history[0][1] == Verify("v1.1", "v1")
 
     def test_it_can_be_switched_off(self) -> None:
         """With compatible = "off" nothing is replayed."""
@@ -613,15 +654,19 @@ class TestAnalysis:
         world.measure = self.failing
         world.run(config(more=ANALYSIS), 5)
         world.measure = World().measure
-        text = config(more=ANALYSIS)
-        lifted = type(text)(
-            deployment=type(text.deployment)(
-                name="d", task_queue="q", baseline="v1", target="v2", unblock=("v2",)
-            ),
-            progressive=text.progressive,
-            analysis=text.analysis,
-        )
+        lifted = config(unblock="v2", more=ANALYSIS)
         assert world.run(lifted, 120).phase == "complete"
+
+    def test_a_block_is_lifted_once(self) -> None:
+        """A build that fails again stays out, although `unblock` still names it."""
+        world = self.world()
+        world.measure = self.failing
+        named = config(unblock="v2", more=ANALYSIS)
+        decided = world.run(named, 300)
+        assert decided.phase == "blocked"
+        assert decided.reason.startswith("v2 was rolled back: ")
+        kinds = [type(action) for _, action in world.history]
+        assert kinds == [Block, ClearRamp, LiftBlock, SetRamp, Block, ClearRamp]
 
     def test_without_prometheus_it_holds_and_then_does_as_told(self) -> None:
         """Prometheus away never advances; after max_hold the configured end is taken."""
@@ -663,14 +708,15 @@ class TestRollback:
             world.run(config(target="v1", rollback=True, more=GATE + ANALYSIS), 3).phase
             == "complete"
         )
-        assert routing(world) == [(10, SetCurrent("v1"))]
+        assert routing(world) == [(10, SetCurrent("v1", ignore_missing_task_queues=True))]
 
     def test_it_starts_stopped_workers_first(self) -> None:
         """Where the old workers have been stopped they are started, and then routed to."""
         world = self.world()
         world.change("v1", process="STOPPED", workers=0)
         assert world.run(config(target="v1", rollback=True), 3).phase == "complete"
-        assert [action for _, action in world.history] == [StartProgram("v1"), SetCurrent("v1")]
+        back = SetCurrent("v1", ignore_missing_task_queues=True)
+        assert [action for _, action in world.history] == [StartProgram("v1"), back]
 
     def test_dead_workers_are_waited_for(self) -> None:
         """Where the old workers are dead and not ours to start, it waits and says so."""
@@ -687,6 +733,34 @@ class TestRollback:
         world.history.clear()
         world.run(config(target="v2", rollback=True), 3)
         assert [action for _, action in world.history] == [ClearRamp()]
+
+    def test_another_ramp_ends_first(self) -> None:
+        """What ramps may be the bad build: it loses its share even while the old one is awaited."""
+        world = self.world()
+        world.register(fresh("v3"))
+        world.run(config(target="v3"), 30)
+        world.change("v1", process=None, workers=0)
+        world.history.clear()
+        decided = world.run(config(target="v1", rollback=True), 1)
+        assert decided.reason == "rolling back to v1, which has no live worker"
+        assert [action for _, action in world.history] == [ClearRamp()]
+        world.change("v1", workers=1)
+        world.run(config(target="v1", rollback=True), 2)
+        assert world.state.current == "v1"
+
+    def test_it_does_not_outlive_its_target(self) -> None:
+        """A target that is set later by hand goes through its steps, whatever `rollback` names."""
+        world = self.world()
+        world.run(config(target="v1", rollback=True), 3)
+        world.history.clear()
+        world.run(config(target="v2", rollback="v1"), 22)
+        assert [action for _, action in routing(world)] == [SetRamp("v2", 10)]
+
+    def test_only_the_way_back_has_to_be_described(self) -> None:
+        """What cannot be read of another version holds no rollback up."""
+        world = self.world()
+        world.change("v2", described=False)
+        assert world.run(config(target="v1", rollback=True), 3).phase == "complete"
 
     def test_forward_again_takes_the_steps(self) -> None:
         """After a rollback the newer version goes through all its steps again."""
@@ -788,6 +862,36 @@ class TestSunset:
         world.change("v1", open_runs=1)
         world.run(config("all-at-once", more=more), 30)
         assert world.history[-1][1] == StartProgram("v1")
+
+    def test_a_bad_build_stays_down(self) -> None:
+        """A blocked build whose workers somebody has stopped is not started again."""
+        more = SUNSET.format(keep=0)
+        world = self.world(more)
+        world.change("v1", process="STOPPED", workers=0, blocked="it was bad")
+        world.run(config("all-at-once", more=more), 60)
+        assert world.history == []
+
+    def test_one_of_several_programs(self) -> None:
+        """A stopped program beside one that runs is started again, where runs are open."""
+        more = SUNSET.format(keep=0)
+        world = self.world(more)
+        world.change("v1", partly_stopped=True)
+        world.run(config("all-at-once", more=more), 1)
+        assert world.history[0][1] == StartProgram("v1")
+
+    def test_what_somebody_has_started_again_is_let_be(self) -> None:
+        """The delays of a drained version count from its workers' start, where that is later."""
+        more = SUNSET.format(keep=0)
+        world = self.world(more)
+        world.change("v1", open_runs=0)
+        world.run(config("all-at-once", more=more), 15)
+        assert world.state.version("v1").process == "STOPPED"
+        world.change("v1", process="RUNNING", workers=1, started_at=world.now)
+        before = len(world.history)
+        world.run(config("all-at-once", more=more), 5)
+        assert len(world.history) == before
+        world.run(config("all-at-once", more=more), 30)
+        assert world.history[before][1] == StopProgram("v1")
 
     def test_superseded_versions_are_not_leaked(self) -> None:
         """A version that never had traffic goes too, once a later target is current."""

@@ -135,12 +135,12 @@ def test_rollback_by_command(stack: StackClone) -> None:
     status = stack.rollout_status()
     assert (status["current"], status["target"]) == ("v1", "v1")
     assert version(stack, "v9")["blocked"] == "rolled back to v1 by command"
-    assert "rollback = true" in (stack.root / "rollout.toml").read_text()
+    assert 'rollback = "v1"' in (stack.root / "rollout.toml").read_text()
     assert "v9 is blocked" in rollout(stack, "rollback", "--to", "v9", code=1)
     history = rollout(stack, "history")
     assert " v9     became current\n" in history
     assert "rollout: make v9 current" in history
-    assert 'rollout.toml: target = "v1" (was "v9"), rollback = true (was false)' in history
+    assert 'rollout.toml: target = "v1" (was "v9"), rollback = "v1" (was none)' in history
     rollout(stack, "retry", "v9")
     assert version(stack, "v9")["blocked"] is None
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from rollout.model import Observation, Ramp, Version
-from rollout.verdict import safe_to_stop, target_share
+from rollout.verdict import safe_to_stop, target_share, warnings
 
 T0 = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)
 
@@ -90,10 +90,50 @@ class TestSafeToStop:
         """An observation of a minute ago is not evidence."""
         assert against(SEEN, now=T0 + timedelta(minutes=1)) == {"fresh": "read 60 s ago"}
 
+    def test_tasks_of_closed_runs_do_not_count(self) -> None:
+        """Where nothing is open and no worker is left, nobody will ever take what is waiting."""
+        left = replace(V1, backlog=2, workers=0)
+        assert against(replace(SEEN, versions=(left, V2))) == {}
+
     def test_the_only_version_is_not_safe(self) -> None:
         """Without a current version nobody takes the new runs."""
         seen = replace(SEEN, current=None, versions=(V1,))
         assert against(seen) == {"replacement": "no other version takes the new runs"}
+
+
+MISSING = (
+    "v2 has no live worker on task queue extra, where others have: its 100% of new runs there wait "
+    "for one"
+)
+
+
+class TestWarnings:
+    """Runs that wait for a worker are told."""
+
+    @pytest.mark.parametrize(
+        ("changes", "told"),
+        [
+            ({}, []),
+            ({"v1": {"open_runs": 3, "workers": 0}}, ["3 runs wait for a worker of v1"]),
+            (
+                {"v2": {"workers": 0}},
+                [
+                    "v2 has no live worker: its 100% of new runs wait for one",
+                    "9 runs wait for a worker of v2",
+                ],
+            ),
+            (
+                {"v1": {"queues": frozenset({"q", "extra"})}, "v2": {"queues": frozenset({"q"})}},
+                [MISSING],
+            ),
+        ],
+    )
+    def test_each_is_one_sentence(
+        self, changes: dict[str, dict[str, object]], told: list[str]
+    ) -> None:
+        """For the version, and for the task queue where others have workers."""
+        versions = tuple(replace(v, **changes.get(v.build_id, {})) for v in (V1, V2))  # type: ignore[arg-type]
+        assert list(warnings(replace(SEEN, versions=versions))) == told
 
 
 class TestTargetShare:

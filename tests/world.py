@@ -20,6 +20,7 @@ from rollout.model import (
     DeleteVersion,
     GateRun,
     JoinSet,
+    LiftBlock,
     Measurements,
     MoveRuns,
     Observation,
@@ -49,7 +50,9 @@ def config(
     target: str = "v2",
     baseline: str = "v1",
     paused: bool = False,
-    rollback: bool = False,
+    rollback: bool | str = False,
+    unblock: str = "",
+    ignore_missing_task_queues: bool = False,
     more: str = "",
 ) -> RolloutConfig:
     """The shipped pace, towards ``target``; ``more`` is added to the file."""
@@ -62,7 +65,9 @@ def config(
         target = "{target}"
         pace = "{pace}"
         paused = {str(paused).lower()}
-        rollback = {str(rollback).lower()}
+        {f'rollback = "{target if rollback is True else rollback}"' if rollback else ""}
+        unblock = [{f'"{unblock}"' if unblock else ""}]
+        ignore_missing_task_queues = {str(ignore_missing_task_queues).lower()}
         [progressive]
         settle = "20s"
         steps = [{{ percentage = 10, pause = "30s" }}, {{ percentage = 50, pause = "30s" }}]
@@ -180,10 +185,11 @@ class World:
                 self.change(source, open_runs=0)
             case Block(build_id, reason):
                 self.change(build_id, blocked=reason)
-            case Verify(build_id):
-                self.change(
-                    build_id, verified=self.verify_outcome, verified_from=self.state.current
-                )
+            case LiftBlock(build_id):
+                self.change(build_id, blocked=None, unblocked=True)
+            case Verify(build_id, source):
+                known = self.state.version(build_id).verified
+                self.change(build_id, verified={**known, source: self.verify_outcome})
             case StartGate(_, task_queue, attempt):
                 run = GateRun(task_queue, attempt, self.gate_outcome(attempt), "boom")  # type: ignore[arg-type]
                 self.state = replace(self.state, gates=(*self.state.gates, run))

@@ -107,11 +107,19 @@ class Fleet:
         return names
 
     async def start(self, build_id: str, *, seconds: float = _STOP_SECONDS) -> tuple[str, ...]:
-        """Start every program of the build; their names. One that is stopping is waited for."""
+        """Start every program of the build, and wait until they are up; their names.
+
+        One that is stopping is waited for. Raises `Failure` where one does not stay up.
+        """
         names = await self._loaded(build_id)
         # supervisord takes a start of what is still stopping, and does nothing.
         await self._loader.until_none(names, ("STOPPING",), seconds)
         await asyncio.gather(*map(self._supervisor.start, names))
+        await self._loader.until_none(names, ("STARTING",), seconds)
+        for process in await self._supervisor.processes():
+            if process.namespec in names and process.state != "RUNNING":
+                last = _last_words(self._logs / f"{process.name}.log")
+                raise Failure(f"{process.namespec} does not stay up ({process.state}){last}")
         return names
 
     async def remove(self, build_id: str, *, seconds: float = _STOP_SECONDS) -> tuple[str, ...]:

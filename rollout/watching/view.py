@@ -216,5 +216,6 @@ def _of_version(old: Version, new: Version) -> Iterator[str]:
         yield f"no run is open on {name} any more"
     if new.blocked and new.blocked != old.blocked:
         yield f"{name} gets no traffic: {new.blocked}"
-    if new.verified and new.verified != old.verified:
-        yield f"the replay on {name}: {new.verified}"
+    for source, outcome in new.verified.items():
+        if outcome != old.verified.get(source):
+            yield f"the replay of {source}'s runs on {name}: {outcome}"
