@@ -40,7 +40,7 @@ from rollout.model import (
     SetCurrent,
     SetRamp,
 )
-from rollout.observe import open_runs_query
+from rollout.observe import open_runs_query, patiently
 from stack.exit import Failure
 
 __all__ = ["Actor", "Refused"]
@@ -183,7 +183,8 @@ class Actor:
         moved = 0
         for workflow_id, run_id in runs:
             try:
-                await self._service.update_workflow_execution_options(
+                await patiently(
+                    self._service.update_workflow_execution_options,
                     UpdateWorkflowExecutionOptionsRequest(
                         namespace=self._namespace,
                         workflow_execution=WorkflowExecution(

@@ -22,7 +22,7 @@ from rollout.look import look
 from rollout.model import Observation, Version
 from rollout.observe import VERIFIED, Observer, note
 from rollout.replay.verification import as_json, render, summary
-from rollout.replay.verify import try_move, verify_build
+from rollout.replay.verify import MOST_RUNS, try_move, verify_build
 from rollout.unversioned import without_unversioned_worker
 from rollout.verdict import safe_to_stop, warnings
 from stack.connect import connect
@@ -178,8 +178,12 @@ async def _move_back(client: Client, actor: Actor, deployment: str, bad: str, go
     found = await try_move(client, deployment, bad, good)
     print(summary(found))
     moved = await _written(actor.move_these(found.movable, good))
-    left = len(found.runs) - len(found.movable) + len(found.left_out)
-    print(f"{moved} runs move to {good} at their next task; {left} stay on {bad}")
+    seen = len(found.runs) + len(found.left_out)
+    print(
+        f"{moved} runs move to {good} at their next task; {seen - len(found.movable)} stay on {bad}"
+    )
+    if seen >= MOST_RUNS:
+        print(f"only the newest {MOST_RUNS} were looked at; the others stay, too")
 
 
 async def retry(arguments: argparse.Namespace) -> int:

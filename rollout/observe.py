@@ -40,7 +40,15 @@ from rollout.programs import worker_programs
 from stack.exit import Failure
 from stack.supervisor_rpc import Process, Supervisor
 
-__all__ = ["VERIFIED", "Observer", "note", "noted", "open_runs_query", "version_metadata"]
+__all__ = [
+    "VERIFIED",
+    "Observer",
+    "note",
+    "noted",
+    "open_runs_query",
+    "patiently",
+    "version_metadata",
+]
 
 HEARTBEAT_FRESH = timedelta(seconds=10)
 """A worker whose last heartbeat is older is not counted as alive (workers beat every 2 s)."""
@@ -71,7 +79,7 @@ _STATUSES: Mapping[int, Status] = {
 }
 
 
-_busy = tenacity.AsyncRetrying(
+patiently = tenacity.AsyncRetrying(
     # The server queues few questions to one deployment; with several observers
     # it now and then answers that there are too many.
     retry=tenacity.retry_if_exception(
@@ -94,7 +102,7 @@ def open_runs_query(deployment: str, *build_ids: str) -> str:
 async def version_metadata(client: Client, deployment: str, build_id: str) -> dict[str, str] | None:
     """A version's metadata as texts; None where the server does not know the version."""
     try:
-        reply: DescribeWorkerDeploymentVersionResponse = await _busy(
+        reply: DescribeWorkerDeploymentVersionResponse = await patiently(
             client.workflow_service.describe_worker_deployment_version,
             DescribeWorkerDeploymentVersionRequest(
                 namespace=client.namespace,
@@ -176,7 +184,7 @@ class Observer:
 
     async def _describe(self) -> tuple[WorkerDeploymentInfo | None, bytes]:
         try:
-            reply: DescribeWorkerDeploymentResponse = await _busy(
+            reply: DescribeWorkerDeploymentResponse = await patiently(
                 self._client.workflow_service.describe_worker_deployment,
                 DescribeWorkerDeploymentRequest(
                     namespace=self._client.namespace, deployment_name=self._deployment
@@ -251,7 +259,7 @@ class Observer:
         reply: DescribeWorkerDeploymentVersionResponse
         try:
             try:
-                reply = await _busy(describe, request, timeout=_TIMEOUT)
+                reply = await patiently(describe, request, timeout=_TIMEOUT)
                 backlog = sum(
                     queue.stats.approximate_backlog_count for queue in reply.version_task_queues
                 )
@@ -259,7 +267,7 @@ class Observer:
                 # In a version's first seconds its queues are not all known, and
                 # asking for their statistics is an error.
                 request.report_task_queue_stats = False
-                reply = await _busy(describe, request, timeout=_TIMEOUT)
+                reply = await patiently(describe, request, timeout=_TIMEOUT)
         except RPCError as error:
             problems.append(f"{build_id} could not be described: {error.message}")
             return None, None
@@ -290,7 +298,9 @@ class Observer:
         )
         count = self._client.workflow_service.count_workflow_executions
         try:
-            reply: CountWorkflowExecutionsResponse = await _busy(count, request, timeout=_TIMEOUT)
+            reply: CountWorkflowExecutionsResponse = await patiently(
+                count, request, timeout=_TIMEOUT
+            )
         except RPCError as error:
             named = ", ".join(build_ids)
             problems.append(f"the open runs of {named} could not be counted: {error.message}")

@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _MAX_ACTIVITIES = 100
+_LONGEST_WAIT = 10.0
+"""Seconds; the server mostly knows a build within one of its worker's first poll."""
 _BEHAVIORS = {
     "pinned": VersioningBehavior.PINNED,
     "auto-upgrade": VersioningBehavior.AUTO_UPGRADE,
@@ -172,6 +174,14 @@ def _make_worker(client: Client, app: App, options: Options) -> Worker:
         raise Failure(f"{app.module} cannot be served: {error}") from error
 
 
+def _say_that_it_takes_long(state: tenacity.RetryCallState) -> None:
+    if (state.seconds_since_start or 0) > _LONGEST_WAIT:
+        log.warning(
+            "the server does not know this build yet, although its worker polls; is the deployment "
+            "at its limit of versions (`rollout status` says so)?"
+        )
+
+
 async def _settle_in(client: Client, build: Declaration, identity: str, options: Options) -> None:
     """Declare the build once the server knows it, and, unless managed, take its place."""
     if options.versioning != "deployment":
@@ -179,7 +189,8 @@ async def _settle_in(client: Client, build: Declaration, identity: str, options:
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(is_transient)
         | tenacity.retry_if_result(lambda ok: not ok),
-        wait=tenacity.wait_fixed(0.2),
+        wait=tenacity.wait_exponential(multiplier=0.2, max=_LONGEST_WAIT),
+        before_sleep=_say_that_it_takes_long,
     )
     try:
         await retrying(declare, client, build, identity)

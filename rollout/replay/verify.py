@@ -24,10 +24,13 @@ from rollout.replay.process import ReplayCommand, replay_command, run_replay
 from rollout.replay.verification import Replayed, Verification
 from stack.exit import Failure
 
-__all__ = ["movable_runs", "try_move", "verify", "verify_build"]
+__all__ = ["MOST_RUNS", "movable_runs", "try_move", "verify", "verify_build"]
 
 MAX_EVENTS = 10_000
 """Longer histories are left out: the server warns at this length, and each takes seconds."""
+
+MOST_RUNS = 1000
+"""So many of the running runs are tried, the newest, before they are moved."""
 
 _CANDIDATES = 200
 _DOWNLOADS = 4
@@ -44,7 +47,7 @@ async def verify_build(
 
 
 async def try_move(
-    client: Client, deployment: str, source: str, target: str, limit: int = 1000
+    client: Client, deployment: str, source: str, target: str, limit: int = MOST_RUNS
 ) -> Verification:
     """`movable_runs` with the command of the target's own program on this machine."""
     command = await replay_command(deployment, target)
