@@ -178,11 +178,10 @@ async def _move_back(client: Client, actor: Actor, deployment: str, bad: str, go
     found = await try_move(client, deployment, bad, good)
     print(summary(found))
     moved = await _written(actor.move_these(found.movable, good))
-    seen = len(found.runs) + len(found.left_out)
-    print(
-        f"{moved} runs move to {good} at their next task; {seen - len(found.movable)} stay on {bad}"
-    )
-    if seen >= MOST_RUNS:
+    tried = len(found.runs) + len(found.left_out)
+    left = tried - len(found.movable)
+    print(f"{moved} runs move to {good} at their next task; {left} stay on {bad}")
+    if tried >= MOST_RUNS:
         print(f"only the newest {MOST_RUNS} were looked at; the others stay, too")
 
 

@@ -24,7 +24,6 @@ from temporalio.api.enums.v1 import (
 )
 from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsRequest,
-    CountWorkflowExecutionsResponse,
     DescribeWorkerDeploymentRequest,
     DescribeWorkerDeploymentResponse,
     DescribeWorkerDeploymentVersionRequest,
@@ -298,14 +297,12 @@ class Observer:
         )
         count = self._client.workflow_service.count_workflow_executions
         try:
-            reply: CountWorkflowExecutionsResponse = await patiently(
-                count, request, timeout=_TIMEOUT
-            )
+            reply = await patiently(count, request, timeout=_TIMEOUT)
         except RPCError as error:
             named = ", ".join(build_ids)
             problems.append(f"the open runs of {named} could not be counted: {error.message}")
             return None
-        return reply.count
+        return int(reply.count)
 
     async def _live_workers(self, problems: list[str]) -> dict[str, Counter[str]] | None:
         """Workers with a fresh heartbeat, by build id and task queue."""
