@@ -297,7 +297,7 @@ class Observer:
         )
         count = self._client.workflow_service.count_workflow_executions
         try:
-            reply = await patiently(count, request, timeout=_TIMEOUT)
+            reply: Any = await patiently(count, request, timeout=_TIMEOUT)
         except RPCError as error:
             named = ", ".join(build_ids)
             problems.append(f"the open runs of {named} could not be counted: {error.message}")
