@@ -9,7 +9,6 @@ import pytest
 
 from tests.temporal_server import DevServer
 
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Begun in the background of a script, where Ctrl-C is ignored and every child inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
