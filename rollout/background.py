@@ -28,7 +28,7 @@ class Background:
     """Actions under way, and those that have failed."""
 
     def __init__(self) -> None:
-        self._under_way: dict[Action, asyncio.Task[object]] = {}
+        self._under_way: dict[Action, asyncio.Task[None]] = {}
         self._failed: dict[Action, _Failure] = {}
 
     async def perform(
@@ -39,24 +39,13 @@ class Background:
         Raises `Refused` where it failed. It is then let be for a while, longer each time,
         and refused for the same reason meanwhile.
         """
-        now = asyncio.get_running_loop().time()
-        failed = self._failed.get(action, _Failure())
-        if now < failed.until:
-            raise Refused(failed.reason)
         if action not in self._under_way:
-            self._under_way[action] = asyncio.create_task(work())
-        task = self._under_way[action]
-        done, _ = await asyncio.wait({task}, timeout=_AT_ONCE)
-        if not done:
-            return
-        del self._under_way[action]
-        try:
-            task.result()
-        except (Failure, RPCError, OSError) as error:
-            self._failed[action] = failed.again(now, f"to {action} failed: {_words(error)}")
-            raise Refused(self._failed[action].reason) from error
-        self._failed.pop(action, None)
-        log.info("done", action=str(action))
+            self._refuse(action)
+            self._under_way[action] = asyncio.create_task(self._run(action, work))
+        done, _ = await asyncio.wait({self._under_way[action]}, timeout=_AT_ONCE)
+        if done:
+            del self._under_way[action]
+            self._refuse(action)
 
     def drop(self, planned: Collection[Action]) -> None:
         """End what is under way and no longer ``planned``, where it may end half-way."""
@@ -64,6 +53,24 @@ class Background:
             if action not in planned and (task.done() or isinstance(action, Verify)):
                 task.cancel()
                 del self._under_way[action]
+
+    def _refuse(self, action: Action) -> None:
+        failed = self._failed.get(action, _Failure())
+        if _now() < failed.until:
+            raise Refused(failed.reason)
+
+    async def _run(self, action: Action, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Do it and tell: the loop may not ask again, where it has seen what became of it."""
+        try:
+            await work()
+        except Exception as error:
+            if not isinstance(error, (Failure, RPCError, OSError)):
+                log.exception("an action failed", action=str(action))
+            reason = f"to {action} failed: {_words(error)}"
+            self._failed[action] = self._failed.get(action, _Failure()).again(_now(), reason)
+        else:
+            self._failed.pop(action, None)
+            log.info("done", action=str(action))
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,10 @@ class _Failure:
         """The same after one more failure."""
         pause = min(2 * self.pause, _LONGEST_PAUSE) or _FIRST_PAUSE
         return _Failure(now + pause, pause, reason)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _words(error: Exception) -> str:

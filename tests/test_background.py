@@ -94,3 +94,16 @@ async def test_it_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not await went_well()
     await until(went_well, seconds=10)
     assert not failures
+
+
+async def test_what_is_not_asked_for_again_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """The loop sees what became of it before it would ask: it is in the log all the same."""
+    go_on = asyncio.Event()
+    background = Background()
+    await background.perform(RemoveProgram("v1"), go_on.wait)
+    go_on.set()
+    background.drop(())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    background.drop(())
+    assert "remove the program of v1" in capsys.readouterr().out
