@@ -11,7 +11,8 @@ import structlog
 from temporalio.service import RPCError
 
 from rollout.act import Refused
-from rollout.model import Action, Verify
+from rollout.fleet.deletion import NotYet
+from rollout.model import Action, StartProgram, Verify
 from stack.exit import Failure
 
 __all__ = ["Background"]
@@ -20,8 +21,11 @@ log = structlog.get_logger(__name__)
 
 _AT_ONCE = 0.5
 """Seconds that the loop waits for what is mostly over by then."""
+_FORGOTTEN = 15.0
 _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 120.0
+_LONGEST_URGENT = 10.0
+"""...of what new runs may wait for."""
 
 
 class Background:
@@ -30,6 +34,8 @@ class Background:
     def __init__(self) -> None:
         self._under_way: dict[Action, asyncio.Task[None]] = {}
         self._failed: dict[Action, _Failure] = {}
+        self._planned: dict[Action, float] = {}
+        """When (by the loop's clock) each was last planned."""
 
     async def perform(
         self, action: Action, work: Callable[[], Coroutine[Any, Any, object]]
@@ -39,20 +45,33 @@ class Background:
         Raises `Refused` where it failed. It is then let be for a while, longer each time,
         and refused for the same reason meanwhile.
         """
-        if action not in self._under_way:
+        task = self._under_way.get(action)
+        if task is None:
             self._refuse(action)
-            self._under_way[action] = asyncio.create_task(self._run(action, work))
-        done, _ = await asyncio.wait({self._under_way[action]}, timeout=_AT_ONCE)
-        if done:
+            task = self._under_way[action] = asyncio.create_task(self._run(action, work))
+            await asyncio.wait({task}, timeout=_AT_ONCE)
+        if task.done():
             del self._under_way[action]
             self._refuse(action)
 
     def drop(self, planned: Collection[Action]) -> None:
-        """End what is under way and no longer ``planned``, where it may end half-way."""
-        for action, task in list(self._under_way.items()):
-            if action not in planned and (task.done() or isinstance(action, Verify)):
-                task.cancel()
+        """Forget what has not been ``planned`` for `_FORGOTTEN`: failures, replays under way.
+
+        Not at once: a reading that fails makes a plan without it for a round.
+        """
+        self._planned.update(dict.fromkeys(planned, _now()))
+        for action, last in list(self._planned.items()):
+            if action in planned:
+                continue
+            task = self._under_way.get(action)
+            if task is not None and task.done():
                 del self._under_way[action]
+            if _now() - last > _FORGOTTEN:
+                if task is not None and isinstance(action, Verify):
+                    task.cancel()
+                    self._under_way.pop(action, None)
+                self._failed.pop(action, None)
+                del self._planned[action]
 
     def _refuse(self, action: Action) -> None:
         failed = self._failed.get(action, _Failure())
@@ -67,7 +86,9 @@ class Background:
             if not isinstance(error, (Failure, RPCError, OSError)):
                 log.exception("an action failed", action=str(action))
             reason = f"to {action} failed: {_words(error)}"
-            self._failed[action] = self._failed.get(action, _Failure()).again(_now(), reason)
+            if isinstance(error, NotYet):
+                reason = str(error)
+            self._failed[action] = self._failed.get(action, _Failure()).again(action, reason)
         else:
             self._failed.pop(action, None)
             log.info("done", action=str(action))
@@ -81,10 +102,12 @@ class _Failure:
     pause: float = 0.0
     reason: str = ""
 
-    def again(self, now: float, reason: str) -> _Failure:
+    def again(self, action: Action, reason: str) -> _Failure:
         """The same after one more failure."""
-        pause = min(2 * self.pause, _LONGEST_PAUSE) or _FIRST_PAUSE
-        return _Failure(now + pause, pause, reason)
+        urgent = isinstance(action, (StartProgram, Verify))
+        longest = _LONGEST_URGENT if urgent else _LONGEST_PAUSE
+        pause = min(2 * self.pause or _FIRST_PAUSE, longest)
+        return _Failure(_now() + pause, pause, reason)
 
 
 def _now() -> float:
@@ -92,4 +115,5 @@ def _now() -> float:
 
 
 def _words(error: Exception) -> str:
-    return error.message if isinstance(error, RPCError) else str(error)
+    said = error.message if isinstance(error, RPCError) else str(error)
+    return said or type(error).__name__

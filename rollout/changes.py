@@ -193,7 +193,7 @@ async def retry(arguments: argparse.Namespace) -> int:
         raise Failure(f"the server knows no version {arguments.build_id}")
     actor = Actor(client, seen.deployment, _own(seen, version.build_id))
     again = {"gate_round": str(version.gate_round + 1)}
-    noted = ("blocked", "unblocked", *(f"{VERIFIED}{source}" for source in version.verified))
+    noted = ("blocked", *(f"{VERIFIED}{source}" for source in version.verified))
     await _written(actor.annotate(version.build_id, again, remove=noted))
     print(f"{version.build_id} may be tried again")
     return 0

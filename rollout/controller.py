@@ -25,7 +25,9 @@ from rollout.config import RolloutConfig, differences, load
 from rollout.look import look
 from rollout.model import (
     Action,
+    ClearRamp,
     DeleteVersion,
+    MoveRuns,
     Observation,
     Phase,
     Plan,
@@ -41,6 +43,8 @@ from stack.supervisor_rpc import Supervisor
 
 __all__ = [
     "ControllerMetrics",
+    "Refusals",
+    "carry_out",
     "control",
     "is_running",
     "last_refusals",
@@ -50,8 +54,8 @@ __all__ = [
 
 log = structlog.get_logger(__name__)
 
-_APART = (StopProgram, StartProgram, RemoveProgram, DeleteVersion)
-"""What concerns one version's workers alone, whatever becomes of the routing."""
+_APART = (ClearRamp, MoveRuns, StopProgram, StartProgram, RemoveProgram, DeleteVersion)
+"""What depends on nothing that stands before it in a plan, and holds nothing up."""
 
 PERIOD = 1.0
 WAITING_PERIOD = 0.5
@@ -184,7 +188,7 @@ async def control(client: Client, path: Path, metrics: ControllerMetrics) -> Non
             decided = plan(config, seen, datetime.now(timezone.utc), identity)
             told = _tell(decided, told)
             operator.drop(decided.actions)
-            held_up = await _carry_out(decided, operator, config, seen, refusals)
+            held_up = await carry_out(decided, operator, config, seen, refusals)
             metrics.reconciled("refused" if held_up else "ok", decided.phase)
             period = _longer(period) if held_up else _next_period(decided, last)
             last = decided.actions
@@ -200,19 +204,19 @@ async def control(client: Client, path: Path, metrics: ControllerMetrics) -> Non
         await asyncio.sleep(period)
 
 
-async def _carry_out(
+async def carry_out(
     decided: Plan, operator: Operator, config: RolloutConfig, seen: Observation, refusals: Refusals
 ) -> bool:
     """Carry the plan out; whether the rollout was held up by a refusal.
 
     A refusal is mostly a conflict: somebody changed the routing in between, and the
-    next round sees what they did. What follows it in the plan may depend on it, but
-    for what is done to the programs of versions that need more workers, or none.
+    next round sees what they did. What follows it in the plan may depend on it, unless
+    it stands `_APART`. Once all traffic is at the target nothing depends on anything.
     """
     held_up = False
     found = []
     for action in decided.actions:
-        apart = isinstance(action, _APART)
+        apart = isinstance(action, _APART) or decided.phase == "moving"
         if held_up and not apart:
             continue
         try:

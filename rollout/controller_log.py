@@ -68,9 +68,10 @@ def _sentence(record: Record) -> str | None:
         case "refused":
             return str(fields.get("reason"))
         case "verified":
-            return f"replay of {fields.get('source')}'s runs: {fields.get('outcome')}"
+            of, on = fields.get("source"), fields.get("build_id")
+            return f"replay of {of}'s runs on {on}: {fields.get('outcome')}"
         case "plan" if fields.get("phase") == "blocked":
             return f"blocked: {fields.get('reason')}"
         case "rollout.toml has changed":
-            return f"rollout.toml: {fields.get('changes')}"
+            return f"rollout.toml: {fields.get('changes') or 'changed'}"
     return None

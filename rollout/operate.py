@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from functools import partial
 from typing import Any
@@ -47,6 +48,7 @@ class Operator:
         self._identity = identity
         self._fleet = Fleet(Supervisor(), deployment=deployment)
         self._background = Background()
+        self._batch = asyncio.Lock()
         self.actor = Actor(client, deployment, identity)
 
     async def perform(self, action: Action, config: RolloutConfig, seen: Observation) -> None:
@@ -85,7 +87,7 @@ class Operator:
                 fingerprint = seen.version(build_id).fingerprint
                 work = partial(self._verify, build_id, source, fingerprint, config.verify.sample)
             case MoveRuns(source, target):
-                work = partial(self.actor.move_runs, source, target)
+                work = partial(self._move, source, target)
             case StopProgram(build_id):
                 # Not waited for: a drain takes its time, and its state says how far it is.
                 work = partial(self._fleet.stop, build_id, wait=False)
@@ -98,7 +100,7 @@ class Operator:
         return work
 
     def drop(self, planned: Collection[Action]) -> None:
-        """End what is under way and no longer ``planned``, where it may end half-way."""
+        """Forget in time what is no longer ``planned``; call it with the plan of each round."""
         self._background.drop(planned)
 
     async def _say(self, action: Action, work: Awaitable[object]) -> None:
@@ -116,6 +118,10 @@ class Operator:
         outcome = "passed" if found.passed else summary(found)
         log.info("verified", build_id=build_id, source=source, outcome=outcome)
         await self.actor.annotate(build_id, {f"{VERIFIED}{source}": note(fingerprint, outcome)})
+
+    async def _move(self, source: str, target: str) -> None:
+        async with self._batch:  # by default a server runs one a namespace
+            await self.actor.move_runs(source, target)
 
     async def _delete(self, build_id: str) -> None:
         # Mostly nothing is left to remove; a controller killed while it removed left some.

@@ -54,7 +54,7 @@ def plan(config: RolloutConfig, seen: Observation, now: datetime, manager: str |
     routed = _route(config, seen, now)
     if manager is None:
         return routed
-    actions = (*routed.actions, *sunset(config, seen, now))
+    actions = tuple(dict.fromkeys((*routed.actions, *sunset(config, seen, now))))
     if actions and not seen.manager:
         actions = (ClaimManager(),)
     return Plan(routed.phase, routed.reason, actions)
@@ -65,6 +65,7 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
     for question in (
         _held_by_a_person,
         _out_of_versioning,
+        _rollback_begins,
         _cannot_be_described,
         _nothing_is_current,
         _arrived,
@@ -107,6 +108,15 @@ def _out_of_versioning(config: RolloutConfig, seen: Observation, _now: datetime)
     return Plan("progressing", reason, (SetCurrent(""),))
 
 
+def _rollback_begins(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    """Another build's ramp ends before anything else, for that may be what a rollback is about."""
+    target = config.deployment.target
+    if not config.deployment.rolls_back or not seen.ramping or seen.ramping.build_id == target:
+        return None
+    reason = f"rolling back to {target}: {seen.ramping.build_id} gets no more new runs"
+    return Plan("progressing", reason, (ClearRamp(),))
+
+
 def _cannot_be_described(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
     """Without a version's metadata nobody knows whether it is blocked, or of which set."""
     deployment = config.deployment
@@ -132,12 +142,20 @@ def _nothing_is_current(config: RolloutConfig, seen: Observation, now: datetime)
         builds = [seen.version(build) for build in (baseline, target)]
         alive = [v.build_id for v in builds if v.workers and not v.blocked]
         if not alive:
-            reason = f"neither {baseline} nor {target} has a live worker and no block"
-            return Plan("waiting", reason)
+            return _blocked(config, seen, now) or _no_one_alive(config, seen, baseline)
         baseline = alive[0]
     if waiting := _unknown(seen.version(baseline), now):
         return Plan("waiting", waiting)
     return _with_set(seen, baseline, SetCurrent(baseline), "nothing is current yet")
+
+
+def _no_one_alive(config: RolloutConfig, seen: Observation, baseline: str) -> Plan:
+    """New runs wait for workers; those that are to be gone back to may be started."""
+    target = seen.version(config.deployment.target)
+    start = config.deployment.rolls_back and target.stopped
+    named = " or ".join(dict.fromkeys((baseline, target.build_id)))
+    reason = f"no build to make current: no live worker of {named} that is not blocked"
+    return Plan("waiting", reason, (StartProgram(target.build_id),) if start else ())
 
 
 def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -156,23 +174,16 @@ def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
 
 
 def _rolls_back(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
-    """Back to what was current before: at once, in one routing change, without steps and gates.
-
-    Another build's ramp ends first, whether or not the way back is open: it may be
-    what the rollback is about.
-    """
+    """Back to what was current before: at once, in one routing change, without steps and gates."""
     before = seen.version(config.deployment.target)
     if not config.deployment.rolls_back or before.last_current_at is None:
         return None
     back = f"rolling back to {before.build_id}"
-    end: tuple[Action, ...] = ()
-    if seen.ramping and seen.ramping.build_id != before.build_id:
-        end = (ClearRamp(),)
     if before.workers == 0:
         start = (StartProgram(before.build_id),) if before.stopped else ()
-        return Plan("waiting", f"{back}, which has no live worker", (*end, *start))
+        return Plan("waiting", f"{back}, which has no live worker", start)
     current = SetCurrent(before.build_id, ignore_missing_task_queues=True)
-    return Plan("progressing", back, end or (current,))
+    return Plan("progressing", back, (current,))
 
 
 def _another_ramps(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -353,16 +364,20 @@ def _moving(config: RolloutConfig, seen: Observation, target: str) -> Plan | Non
     left = [version for version in older if version.open_runs]
     if config.verify.compatible == "required":
         verified = seen.version(target).verified
-        if untried := [version.build_id for version in left if version.build_id not in verified]:
-            reason = f"replaying runs of {untried[0]} on {target}, which takes them over"
-            return Plan("moving", reason, (Verify(target, untried[0]),))
-        left = [version for version in left if verified[version.build_id] == "passed"]
+        untried = [version.build_id for version in left if version.build_id not in verified]
+        left = [version for version in left if verified.get(version.build_id) == "passed"]
+    else:
+        untried = []
+    tries = tuple(Verify(target, source) for source in untried[:1])
     if left and not seen.routing_settled:
-        return Plan("moving", f"the change to {target} is on its way to every task queue")
+        return Plan("moving", f"the change to {target} is on its way to every task queue", tries)
     if left:
         runs = sum(version.open_runs or 0 for version in left)
         moves = tuple(MoveRuns(version.build_id, target) for version in left)
-        return Plan("moving", f"{runs} open runs of its set move to {target}", moves)
+        return Plan("moving", f"{runs} open runs of its set move to {target}", (*tries, *moves))
+    if untried:
+        reason = f"replaying runs of {untried[0]} on {target}, which takes them over"
+        return Plan("moving", reason, tries)
     if unknown:
         return Plan("moving", f"the open runs of {', '.join(unknown)} cannot be counted")
     return None

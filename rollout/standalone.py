@@ -26,7 +26,9 @@ _PERIOD = 0.5
 _LONGEST_PERIOD = 5.0
 
 
-async def take_place(client: Client, deployment: str, build_id: str, identity: str) -> None:
+async def take_place(
+    client: Client, deployment: str, task_queue: str, build_id: str, identity: str
+) -> None:
     """Route new runs to ``build_id``, and to it the runs of its set, as its strategy says.
 
     A build that has already had its place keeps it: where another has become
@@ -42,7 +44,7 @@ async def take_place(client: Client, deployment: str, build_id: str, identity: s
     period, told = _PERIOD, ""
     while True:
         try:
-            seen = _alive(await observer.observe(), build_id)
+            seen = _alive(await observer.observe(), build_id, task_queue)
             if _superseded(seen, build_id):
                 log.info("keeping its place", current=seen.current)
                 return
@@ -74,10 +76,14 @@ def _superseded(seen: Observation, build_id: str) -> bool:
     return seen.version(build_id).first_activated_at is not None and seen.current != build_id
 
 
-def _alive(seen: Observation, build_id: str) -> Observation:
+def _alive(seen: Observation, build_id: str, task_queue: str) -> Observation:
     """``seen``, with this very worker counted: its first heartbeat may be seconds away."""
     versions = tuple(
-        replace(version, workers=max(1, version.workers or 0))
+        replace(
+            version,
+            workers=max(1, version.workers or 0),
+            queues=(version.queues or frozenset()) | {task_queue},
+        )
         if version.build_id == build_id
         else version
         for version in seen.versions

@@ -71,7 +71,7 @@ def _waiting(seen: Observation, version: Version) -> Iterator[str]:
             runs = "run waits" if version.open_runs == 1 else "runs wait"
             yield f"{version.open_runs} {runs} for a worker of {version.build_id}"
     elif share > 0 and version.queues is not None:
-        others = [other.queues or frozenset() for other in seen.versions]
+        others = [v.queues or frozenset() for v in seen.versions if v.first_activated_at]
         for queue in sorted(frozenset().union(*others) - version.queues):
             yield (
                 f"{version.build_id} has no live worker on task queue {queue}, where others have: "

@@ -28,14 +28,17 @@ async def test_a_long_one_is_not_waited_for() -> None:
         await asyncio.wait_for(background.perform(StartProgram("v1"), work), 5)
     assert begun == 1
     go_on.set()
+    await asyncio.sleep(0)
     await background.perform(StartProgram("v1"), work)
     await background.perform(StartProgram("v1"), work)
     assert begun == 2  # the first is over, so this is another
 
 
 @pytest.mark.parametrize(("action", "ended"), [(Verify("v2", "v1"), 1), (StartProgram("v1"), 0)])
-async def test_what_is_no_longer_planned(action: Action, ended: int) -> None:
-    """A replay that nobody waits for is ended; work on programs comes to its own end."""
+async def test_what_is_no_longer_planned(
+    action: Action, ended: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay that nobody waits for is ended, after a while; work on programs goes on."""
     ends = 0
 
     async def work() -> None:
@@ -47,13 +50,33 @@ async def test_what_is_no_longer_planned(action: Action, ended: int) -> None:
             raise
 
     background = Background()
-    await background.perform(action, work)
     background.drop((action,))
+    await background.perform(action, work)
+    background.drop(())  # one round without it: a reading may have failed
     await asyncio.sleep(0)
     assert ends == 0
+    monkeypatch.setattr("rollout.background._FORGOTTEN", 0.0)
     background.drop(())
     await asyncio.sleep(0)
     assert ends == ended
+
+
+async def test_a_failure_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planned anew after a while without it, an action is tried at once."""
+    monkeypatch.setattr("rollout.background._FORGOTTEN", 0.0)
+    failures = [Failure("it is broken")]
+
+    async def work() -> None:
+        if failures:
+            raise failures.pop()
+
+    background = Background()
+    background.drop((StartProgram("v1"),))
+    with pytest.raises(Refused):
+        await background.perform(StartProgram("v1"), work)
+    await asyncio.sleep(0.01)
+    background.drop(())
+    await background.perform(StartProgram("v1"), work)
 
 
 @pytest.mark.parametrize("error", [OSError("read-only file system"), Failure("no program")])

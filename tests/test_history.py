@@ -46,7 +46,7 @@ class TestControllerLog:
         """Rotated files come first; each kind of record is one sentence, the rest is left out."""
         (tmp_path / "rollout.log.1").write_text(
             record(1, "rollout.toml has changed", changes='target = "v2" (was "v1")')
-            + record(2, "verified", source="v1", outcome="passed")
+            + record(2, "verified", build_id="v2", source="v1", outcome="passed")
         )
         (tmp_path / "rollout.log").write_text(
             record(3, "done", action="ramp v2 to 10 %")
@@ -58,7 +58,7 @@ class TestControllerLog:
         assert [(event.at - NOW).seconds for event in deeds] == [1, 2, 3, 5]
         assert [event.text for event in deeds] == [
             'rollout.toml: target = "v2" (was "v1")',
-            "replay of v1's runs: passed",
+            "replay of v1's runs on v2: passed",
             "rollout: ramp v2 to 10 %",
             "blocked: rolling v2 back: too slow",
         ]

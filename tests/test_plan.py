@@ -252,7 +252,7 @@ class TestCompatibleRuns:
     def test_none_moves_without_a_replay(self) -> None:
         """Runs of another build than the one it followed are replayed before they move."""
         decided = plan(self.TARGET, seen(self.V1, self.V10, self.V11, current="v1.1"), T0, ME)
-        assert decided.actions == (Verify("v1.1", "v1.0"),)
+        assert decided.actions == (Verify("v1.1", "v1.0"), MoveRuns("v1", "v1.1"))
         passed = replace(self.V11, verified={"v1": "passed", "v1.0": "passed"})
         decided = plan(self.TARGET, seen(self.V1, self.V10, passed, current="v1.1"), T0, ME)
         assert decided.actions == (MoveRuns("v1", "v1.1"), MoveRuns("v1.0", "v1.1"))
@@ -394,7 +394,8 @@ class TestWholeRollouts:
         world.state = replace(world.state, current=None)
         world.change("v2", workers=0)
         decided = world.run(config(), 5)
-        assert decided == Plan("waiting", "neither v1 nor v2 has a live worker and no block")
+        reason = "no build to make current: no live worker of v1 or v2 that is not blocked"
+        assert decided == Plan("waiting", reason)
 
     def test_a_blocked_build_does_not_come_back_that_way(self) -> None:
         """From workers without a version new runs go to no build that was rolled back."""
@@ -403,8 +404,10 @@ class TestWholeRollouts:
         world.run(config(target="__unversioned__"), 5)
         world.change("v1", workers=0)
         world.change("v2", blocked="it was bad")
-        assert world.run(config(), 5).phase == "waiting"
+        assert world.run(config(), 5).phase == "blocked"
         assert world.state.current is None
+        world.run(config(unblock="v2"), 5)
+        assert world.state.current == "v2"
 
     def test_a_task_queue_without_a_worker(self) -> None:
         """A target that lacks a worker where the current version has one gets no traffic."""
@@ -741,9 +744,13 @@ class TestRollback:
         world.run(config(target="v3"), 30)
         world.change("v1", process=None, workers=0)
         world.history.clear()
+        world.change("v1", described=False)
         decided = world.run(config(target="v1", rollback=True), 1)
-        assert decided.reason == "rolling back to v1, which has no live worker"
+        assert decided.reason == "rolling back to v1: v3 gets no more new runs"
         assert [action for _, action in world.history] == [ClearRamp()]
+        world.change("v1", described=True)
+        decided = world.run(config(target="v1", rollback=True), 1)
+        assert decided == Plan("waiting", "rolling back to v1, which has no live worker")
         world.change("v1", workers=1)
         world.run(config(target="v1", rollback=True), 2)
         assert world.state.current == "v1"

@@ -36,7 +36,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _MAX_ACTIVITIES = 100
-_LONGEST_WAIT = 10.0
+_LONGEST_WAIT = 2.0
+"""Seconds between two tries to declare: the planner takes a build for undeclared after 5."""
+_LONG = 10.0
 """Seconds; the server mostly knows a build within one of its worker's first poll."""
 _BEHAVIORS = {
     "pinned": VersioningBehavior.PINNED,
@@ -175,7 +177,8 @@ def _make_worker(client: Client, app: App, options: Options) -> Worker:
 
 
 def _say_that_it_takes_long(state: tenacity.RetryCallState) -> None:
-    if (state.seconds_since_start or 0) > _LONGEST_WAIT:
+    unreachable = state.outcome is not None and state.outcome.failed
+    if (state.seconds_since_start or 0) > _LONG and not unreachable:
         log.warning(
             "the server does not know this build yet, although its worker polls; is the deployment "
             "at its limit of versions (`rollout status` says so)?"
@@ -198,4 +201,4 @@ async def _settle_in(client: Client, build: Declaration, identity: str, options:
         raise Failure(f"{build.build_id} cannot be declared: {error.message}") from error
     log.info("declared", strategy=build.strategy, behavior=build.behavior)
     if not options.managed:
-        await take_place(client, build.deployment, build.build_id, identity)
+        await take_place(client, build.deployment, options.task_queue, build.build_id, identity)
