@@ -68,7 +68,7 @@ REPLAY, MOVE, OTHER = Verify("v2", "v1"), MoveRuns("v1", "v2"), MoveRuns("v0", "
         ),
     ],
 )  # fmt: skip
-async def test_a_refusal(  # noqa: PLR0913, PLR0917 - one column each
+async def test_a_refusal(  # noqa: PLR0917 - one column each
     phase: str,
     actions: tuple[Action, ...],
     refused: tuple[Action, ...],
