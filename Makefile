@@ -26,7 +26,7 @@ test: setup ## lint, type check, and all tests (some of them: TESTS=tests/test_s
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
-	$(BIN)/pytest -n 3 --dist loadfile $(TESTS)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lock: ## pin what pyproject.toml asks for (at newer versions: UPGRADE=--upgrade)
 	@$(PYTHON) -m stack.bootstrap --dev

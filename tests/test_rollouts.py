@@ -20,7 +20,7 @@ from tests.scrape import scrape
 from tests.stack_clone import StackClone, stack_clone
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 QUICK = """
 [deployment]
