@@ -18,6 +18,7 @@ from temporalio.common import PinnedVersioningOverride, WorkerDeploymentVersion
 
 from tests.scrape import scrape
 from tests.stack_clone import StackClone, stack_clone
+from tests.temporal_server import free_port
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.long]
@@ -77,6 +78,11 @@ def rollout(stack: StackClone, *words: str, code: int = 0, seconds: float = 90) 
     return done.stdout
 
 
+def add(stack: StackClone, build_id: str, *flags: str) -> None:
+    """Add a build's worker, on a port that no stack beside this one takes by itself."""
+    rollout(stack, "add", build_id, "--metrics-port", str(free_port()), *flags)
+
+
 def version(stack: StackClone, build_id: str) -> dict[str, Any]:
     """One version of ``rollout status``."""
     found = [v for v in stack.rollout_status()["versions"] if v["build_id"] == build_id]
@@ -85,7 +91,7 @@ def version(stack: StackClone, build_id: str) -> dict[str, Any]:
 
 def test_a_failing_build_is_rolled_back_by_itself(stack: StackClone) -> None:
     """A build that fails three activities in ten goes back within its first step, and stays out."""
-    rollout(stack, "add", "bad", "--app", "tests.faulty_builds")
+    add(stack, "bad", "--app", "tests.faulty_builds")
     rollout(stack, "to", "bad")
     eventually(lambda: (stack.rollout_status()["ramping"] or {}).get("build_id") == "bad")
     eventually(lambda: version(stack, "bad")["blocked"], seconds=60)
@@ -107,7 +113,7 @@ def test_a_false_promise_is_refused(stack: StackClone) -> None:
     """An incompatible build that was declared compatible is refused with the run and the event."""
     text = (stack.root / "workers/builds/v2.py").read_text()
     stack.write("false_promise.py", text)
-    rollout(stack, "add", "v1.5", "--strategy", "compatible", "--app", "false_promise")
+    add(stack, "v1.5", "--strategy", "compatible", "--app", "false_promise")
     said = rollout(stack, "verify", "v1.5", code=1)
     assert "order-" in said
     assert "event" in said
@@ -123,7 +129,7 @@ def test_a_false_promise_is_refused(stack: StackClone) -> None:
 
 def test_rollback_by_command(stack: StackClone) -> None:
     """One command sends new runs back at once; the runs that can, move back, too."""
-    rollout(stack, "add", "v9", "--app", "workers.builds.v1")
+    add(stack, "v9", "--app", "workers.builds.v1")
     stack.edit("rollout.toml", 'target = "v1"', 'target = "v9"\npace = "all-at-once"')
     # A version that is blocked is not kept: here it stays until the next test.
     stack.edit("rollout.toml", SUNSET, SUNSET.replace("2s", "manual"))
@@ -218,7 +224,7 @@ def test_ten_builds_in_a_row(stack: StackClone) -> None:
 
     builds = [f"b{number}" for number in range(10)]
     for build_id in builds:
-        rollout(stack, "add", build_id, "--app", "workers.builds.v1")
+        add(stack, build_id, "--app", "workers.builds.v1")
         rollout(stack, "to", build_id)
         eventually(lambda b=build_id: stack.rollout_status()["current"] == b, seconds=90)  # type: ignore[misc]
 
