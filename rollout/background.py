@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 _AT_ONCE = 0.5
 """Seconds that the loop waits for what is mostly over by then."""
 _FORGOTTEN = 15.0
+"""Seconds after which what is no longer planned is nobody's wish any more."""
 _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 120.0
 _LONGEST_URGENT = 10.0

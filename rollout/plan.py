@@ -224,11 +224,10 @@ def _not_ready(config: RolloutConfig, seen: Observation, now: datetime) -> Plan 
 def _not_verified(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
     """A compatible build gets traffic once runs of the current one replay on it."""
     target = seen.version(config.deployment.target)
-    required = config.verify.compatible == "required" and target.strategy == "compatible"
-    if not required or seen.ramping:
+    if target.strategy != "compatible" or seen.ramping:
         return None
     source = seen.current or ""
-    outcome = target.verified.get(source)
+    outcome = _replayed(config, target, source)
     if outcome is None:
         reason = f"replaying runs of {source} on {target.build_id}"
         return Plan("progressing", reason, (Verify(target.build_id, source),))
@@ -361,13 +360,13 @@ def _moving(config: RolloutConfig, seen: Observation, target: str) -> Plan | Non
     """What is left of the runs that the compatible ``target`` takes over; None where none is."""
     older = _older_in_set(seen, target)
     unknown = [version.build_id for version in older if version.open_runs is None]
-    left = [version for version in older if version.open_runs]
-    if config.verify.compatible == "required":
-        verified = seen.version(target).verified
-        untried = [version.build_id for version in left if version.build_id not in verified]
-        left = [version for version in left if verified.get(version.build_id) == "passed"]
-    else:
-        untried = []
+    outcomes = [
+        (version, _replayed(config, seen.version(target), version.build_id))
+        for version in older
+        if version.open_runs
+    ]
+    untried = [version.build_id for version, outcome in outcomes if outcome is None]
+    left = [version for version, outcome in outcomes if outcome == "passed"]
     tries = tuple(Verify(target, source) for source in untried[:1])
     if left and not seen.routing_settled:
         return Plan("moving", f"the change to {target} is on its way to every task queue", tries)
@@ -387,12 +386,17 @@ def _staying(
     config: RolloutConfig, seen: Observation, target: str
 ) -> Iterator[tuple[Version, str]]:
     """Versions whose runs the compatible ``target`` cannot take over, and why."""
-    if config.verify.compatible != "required":
-        return
     for version in _older_in_set(seen, target):
-        outcome = seen.version(target).verified.get(version.build_id, "passed")
-        if version.open_runs and outcome != "passed":
-            yield version, outcome
+        outcome = _replayed(config, seen.version(target), version.build_id)
+        if version.open_runs and outcome not in (None, "passed"):
+            yield version, str(outcome)
+
+
+def _replayed(config: RolloutConfig, target: Version, source: str) -> str | None:
+    """What the replay of ``source``'s runs on ``target`` showed; None where it is still to do."""
+    if config.verify.compatible == "off":
+        return "passed"
+    return target.verified.get(source)
 
 
 def _lacking(config: RolloutConfig, seen: Observation, target: Version) -> str | None:

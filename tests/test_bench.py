@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from bench.ways import longest_gap, ratios
 from stack.settings import ROOT
+from tests.waiting import eventually
 from tests.worker_process import python
 
 pytestmark = pytest.mark.temporal
@@ -62,10 +62,9 @@ def test_ctrl_c(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 60
-        while len(started := psutil.Process(bench.pid).children()) < 3:  # server, v1, load
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        children = psutil.Process(bench.pid).children
+        eventually(lambda: len(children()) >= 3, seconds=60)  # server, v1, load
+        started = children()
         bench.send_signal(signal.SIGINT)
         assert bench.wait(timeout=40) == 130
         assert not any(process.is_running() for process in started)

@@ -690,6 +690,11 @@ class TestAnalysis:
         assert world.history == []
 
 
+def steps_to(build_id: str) -> list[Action]:
+    """The shipped way to a build."""
+    return [SetRamp(build_id, 10), SetRamp(build_id, 50), SetCurrent(build_id)]
+
+
 class TestRollback:
     """Back to a version that was current before."""
 
@@ -775,21 +780,13 @@ class TestRollback:
         world.run(config(target="v1", rollback=True), 3)
         world.history.clear()
         world.run(config(), 120)
-        assert [action for _, action in routing(world)] == [
-            SetRamp("v2", 10),
-            SetRamp("v2", 50),
-            SetCurrent("v2"),
-        ]
+        assert [action for _, action in routing(world)] == steps_to("v2")
 
     def test_a_target_alone_is_no_rollback(self) -> None:
         """Without the word, an older target goes through gate and steps like any other."""
         world = self.world()
         world.run(config(target="v1"), 120)
-        assert [action for _, action in routing(world)] == [
-            SetRamp("v1", 10),
-            SetRamp("v1", 50),
-            SetCurrent("v1"),
-        ]
+        assert [action for _, action in routing(world)] == steps_to("v1")
 
     def test_a_blocked_build_is_not_gone_back_to(self) -> None:
         """A block holds for a rollback, too."""

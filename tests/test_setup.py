@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +26,7 @@ import pytest
 
 from stack.settings import ROOT
 from stack.setup import GRAFANA_VERSION, PROMETHEUS_VERSION, link_programs
+from tests.waiting import eventually
 
 SETUP = (
     "import pathlib, sys; from stack import exit, setup;"
@@ -259,10 +259,7 @@ class TestPrometheus:
         releases.stalls.add(PROMETHEUS)
         process = machine.start_setup()
         partial = machine.tools / ".partial" / "prometheus.tar.gz"
-        deadline = time.monotonic() + 20
-        while not partial.exists():
-            assert time.monotonic() < deadline, "the download never began"
-            time.sleep(0.02)
+        eventually(partial.exists, seconds=20)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=10)
         assert partial.exists()
