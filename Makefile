@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.10 \
+COMPILE = $(BIN)/uv pip compile pyproject.toml --extra demo --universal --python-version 3.10 \
 	--generate-hashes --no-header --no-annotate --quiet
 
 .PHONY: help setup up down test lock clean
@@ -12,27 +12,27 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "make %-7s %s\n", $$1, substr($$0, length($$1) + 3)}'
 
 setup: ## install what is missing, into .venv and var; nothing the second time
-	@$(PYTHON) -m stack.bootstrap
-	@$(BIN)/python -m stack setup
+	@$(PYTHON) -m rollout.install.bootstrap
+	@$(BIN)/python -m rollout stack setup
 
 up: setup ## set up, check, start everything, and wait until it is ready
-	@$(BIN)/python -m stack up
+	@$(BIN)/python -m rollout stack up
 
 down: ## stop everything
-	@test ! -x $(BIN)/python || $(BIN)/python -m stack down
+	@test ! -x $(BIN)/python || $(BIN)/python -m rollout stack down
 
 test: setup ## lint, type check, and all tests (some of them: TESTS=tests/test_setup.py)
-	@$(PYTHON) -m stack.bootstrap --dev
+	@$(PYTHON) -m rollout.install.bootstrap --dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lock: ## pin what pyproject.toml asks for (at newer versions: UPGRADE=--upgrade)
-	@$(PYTHON) -m stack.bootstrap --dev
+	@$(PYTHON) -m rollout.install.bootstrap --dev
 	$(COMPILE) $(UPGRADE) -o requirements.lock
 	$(COMPILE) $(UPGRADE) --group dev -c requirements.lock -o requirements-dev.lock
 
 clean: ## stop everything, and remove .venv and var with all their data
-	@test ! -x $(BIN)/supervisord || $(BIN)/python -m stack down
+	@test ! -x $(BIN)/supervisord || $(BIN)/python -m rollout stack down
 	rm -rf .venv var .mypy_cache .pytest_cache .ruff_cache .hypothesis

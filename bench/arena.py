@@ -21,9 +21,9 @@ from typing import Any
 import structlog
 
 from client.schedule import schedule
-from stack.exit import Failure
-from tests.temporal_server import DevServer
-from tests.worker_process import Command, environ
+from rollout.base.exit import Failure
+from tests.support.temporal_server import DevServer
+from tests.support.worker_process import Command, environ
 
 __all__ = ["Arena", "LoadUnderWay", "Settings", "arena"]
 
@@ -110,7 +110,7 @@ class Arena:
     @contextmanager
     def _python(self, *words: str) -> Iterator[Command]:
         """One of our modules, which ends when this process does, however it does."""
-        launched = [sys.executable, "-m", "stack.launch", "python", "-m", *words]
+        launched = [sys.executable, "-m", "rollout", "launch", "python", "-m", *words]
         command = Command(launched, environ(self._server), self._folder)
         try:
             yield command
@@ -161,7 +161,7 @@ class _Server(DevServer):
     """The dev server with the shipped flags, which ends when this process does."""
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "stack.launch", *super()._command()]
+        return [sys.executable, "-m", "rollout", "launch", *super()._command()]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:

@@ -18,12 +18,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from stack import exit as stack_exit
-from stack.command_line import Parser, duration
-from stack.connect import connect
-from stack.exit import Failure
-from stack.settings import VAR, embedded_temporal
-from stack.supervisor_rpc import Supervisor
+from rollout.base import exit as stack_exit
+from rollout.base.command_line import Parser, duration
+from rollout.base.connect import connect
+from rollout.base.exit import Failure
+from rollout.base.settings import VAR, embedded_temporal
+from rollout.supervision.rpc import Supervisor
 
 _OWN = ("supervisord", "exporter", "rollout")
 """What this project adds to workers that would run anyway."""

@@ -16,11 +16,11 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
-from stack import exit as stack_exit
-from stack import logs
-from stack.command_line import Parser
-from stack.connect import connect
-from workers import app as apps
+from rollout.base import exit as stack_exit
+from rollout.base import logs
+from rollout.base.command_line import Parser
+from rollout.base.connect import connect
+from rollout.worker import app as apps
 
 log = structlog.get_logger("bench.plain_worker")
 

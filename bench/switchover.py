@@ -15,10 +15,10 @@ from rich.table import Table
 
 from bench.arena import Settings, arena
 from bench.ways import RATIOS, WAYS, ratios
-from stack import exit as stack_exit
-from stack import logs
-from stack.command_line import Parser, duration, positive, seconds_range, share
-from stack.exit import Misuse
+from rollout.base import exit as stack_exit
+from rollout.base import logs
+from rollout.base.command_line import Parser, duration, positive, seconds_range, share
+from rollout.base.exit import Misuse
 
 log = structlog.get_logger("bench.switchover")
 

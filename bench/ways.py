@@ -14,9 +14,9 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from bench.arena import Arena, LoadUnderWay
-from rollout.observe import Observer
-from rollout.verdict import safe_to_stop
-from stack.exit import Failure
+from rollout.base.exit import Failure
+from rollout.core.verdict import safe_to_stop
+from rollout.temporal.observer import Observer
 from workers.builds import v1, v2
 from workers.builds.steps import receipt
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import rollout.base.interrupts  # noqa: F401  # isort: skip
+
 import argparse
 import asyncio
 import os
@@ -17,10 +19,10 @@ from client.load import Load
 from client.schedule import schedule
 from client.score import Score
 from client.subscribe import subscribe
-from stack import exit as stack_exit
-from stack import logs
-from stack.command_line import Parser, count, duration, port, positive, seconds_range, share
-from stack.connect import connect_patiently
+from rollout.base import exit as stack_exit
+from rollout.base import logs
+from rollout.base.command_line import Parser, count, duration, port, positive, seconds_range, share
+from rollout.base.connect import connect_patiently
 
 _GREETING_EXAMPLES = """\
 examples:

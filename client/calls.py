@@ -14,8 +14,8 @@ from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
-from stack.connect import is_transient
-from stack.logs import core_logging
+from rollout.base.connect import is_transient
+from rollout.base.logs import core_logging
 
 __all__ = ["outlast", "quiet_runtime", "reason_of", "start_once"]
 

@@ -11,8 +11,8 @@ from temporalio.exceptions import TimeoutError as WorkflowTimeoutError
 from temporalio.service import RPCError
 
 from client.calls import quiet_runtime, reason_of
-from stack.connect import connect
-from stack.exit import Failure
+from rollout.base.connect import connect
+from rollout.base.exit import Failure
 
 __all__ = ["greet"]
 

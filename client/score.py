@@ -20,8 +20,8 @@ from prometheus_client import (
 from client.quantiles import Quantiles
 from client.results import Ran
 from client.schedule import WorkflowType
-from stack.exit import Failure
-from stack.settings import metrics_host
+from rollout.base.exit import Failure
+from rollout.base.settings import metrics_host
 
 __all__ = ["Score"]
 

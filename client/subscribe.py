@@ -11,8 +11,8 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
 from client.calls import outlast, quiet_runtime, reason_of, start_once
-from stack.connect import connect
-from stack.exit import Failure
+from rollout.base.connect import connect
+from rollout.base.exit import Failure
 
 __all__ = ["as_text", "subscribe"]
 

@@ -1,1 +1,5 @@
-"""Moving traffic between the versions of a worker deployment: observe, plan, act."""
+"""Zero-downtime upgrades of Temporal workers on plain machines, under Supervisor."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.temporal_server import DevServer
+from tests.support.temporal_server import DevServer
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Begun in the background of a script, where Ctrl-C is ignored and every child inherits that.

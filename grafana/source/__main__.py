@@ -9,8 +9,8 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from grafana.source.switchover import switchover
-from stack.exit import Failure, finish
-from stack.settings import ROOT
+from rollout.base.exit import Failure, finish
+from rollout.base.settings import ROOT
 
 __all__ = ["main", "rendered"]
 

@@ -54,7 +54,7 @@ def build_overrides() -> list[tuple[str, list[DynamicConfigValue]]]:
 
 
 def code_mapping(names: tuple[str, ...]) -> ValueMap:
-    """Shows the numbers of `stack.graphs.states` as the states' names, in their colours."""
+    """Shows the numbers of `graphs.states` as the states' names, in their colours."""
     return ValueMap(
         {
             str(code): ValueMappingResult(text=name, color=STATES[name], index=code)

@@ -24,7 +24,7 @@ from grafana.source.panels import (
     timeline,
     word,
 )
-from stack.graphs import (
+from rollout.prometheus.graphs import (
     FAILURE_RATIO,
     OPEN_RUNS,
     PROCESS_STATES,

@@ -19,11 +19,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from rollout.programs import worker_programs
-from stack import launch, supervisor_conf
-from stack.exit import Failure
-from stack.settings import ROOT, SUPERVISORD_CONF
-from stack.supervisor_rpc import NotRunning, Program, Supervisor, socket_path
+from rollout.base.exit import Failure
+from rollout.base.settings import ROOT, SUPERVISORD_CONF
+from rollout.supervision import conf as supervisor_conf
+from rollout.supervision import launch
+from rollout.supervision.programs import worker_programs
+from rollout.supervision.rpc import NotRunning, Program, Supervisor, socket_path
 
 __all__ = ["ReplayCommand", "replay_command", "run_replay"]
 
@@ -88,8 +89,8 @@ def _as_loaded(program: supervisor_conf.Program) -> Program:
 def _command(build_id: str, program: Program, environ: dict[str, str]) -> ReplayCommand:
     words = shlex.split(program.command)
     python = words[0] if Path(words[0]).is_absolute() and words[1] == "-m" else sys.executable
-    if words[1:3] == ["-m", "stack.launch"]:
-        given = launch.options(words[3:])
+    if (own := launch.behind(words)) is not None:
+        given = launch.options(own)
         for name, _, value in (assignment.partition("=") for assignment in given.env):
             environ[name] = launch.expand(value, environ)
     flags = words[list(pairwise(words)).index(("-m", "workers")) + 2 :]
@@ -110,7 +111,7 @@ async def run_replay(
 ) -> list[dict[str, Any]]:
     """What the replay says of each of ``histories``, in their order.
 
-    ``histories`` are the lines of its input (`workers.replay`); they are asked for one at
+    ``histories`` are the lines of its input (`rollout.replay.python`); they are asked for one at
     a time. Raises `Failure` where the replay cannot be started, fails, or takes more
     than its timeout.
     """

@@ -19,10 +19,10 @@ from typing import Any
 from temporalio.client import Client, WorkflowExecution, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
-from rollout.observe import open_runs_query
+from rollout.base.exit import Failure
 from rollout.replay.process import ReplayCommand, replay_command, run_replay
 from rollout.replay.verification import Replayed, Verification
-from stack.exit import Failure
+from rollout.temporal.observer import open_runs_query
 
 __all__ = ["MOST_RUNS", "movable_runs", "try_move", "verify", "verify_build"]
 

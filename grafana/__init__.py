@@ -1,1 +1,0 @@
-"""What is seen: Grafana's configuration, its provisioning, and its dashboards."""

@@ -1,0 +1,79 @@
+"""The one argument parser, and how options are read: one line for a wrong call."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any, NoReturn
+
+from rollout.base.durations import parse_duration
+from rollout.base.exit import Misuse
+
+__all__ = ["Parser", "count", "duration", "port", "positive", "seconds_range", "share"]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line that names the help, exit code 2."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - argparse's own
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `Misuse`, which `rollout.base.exit.run` turns into the line."""
+        raise Misuse(f"{message}; see `{self.prog} --help`")
+
+
+def duration(text: str) -> float:
+    """``30s`` or ``2m``, in seconds."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    number = _number(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def count(text: str) -> int:
+    """A whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    number = _number(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share: give a number from 0 to 1")
+    return number
+
+
+def seconds_range(text: str) -> tuple[float, float]:
+    """``20-60``, or ``20`` alone, in seconds."""
+    low, _, high = text.partition("-")
+    limits = _number(low), _number(high or low)
+    if not 0 <= limits[0] <= limits[1] < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range: write it like 20-60, in seconds")
+    return limits
+
+
+def port(text: str) -> int:
+    """A TCP port."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 1 to 65535")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """``text`` as a number, NaN where it is none: every comparison then fails."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,109 @@
+"""Locks that die with their holder, and files that are replaced whole."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from rollout.base.exit import Failure
+from rollout.base.waiting import until
+
+__all__ = ["alone", "alone_patiently", "is_locked", "replace"]
+
+_NEW = ".new"
+
+
+@contextmanager
+def alone(lock: Path, refusal: str, *, seconds: float = 0.0) -> Iterator[None]:
+    """Hold ``lock``; the kernel lets go of it however its holder ends.
+
+    Raises `Failure` with the sentence ``refusal`` where somebody else holds it for ``seconds``.
+    """
+    held = _file_lock(lock)
+    try:
+        held.acquire(timeout=seconds, poll_interval=0.05)
+    except Timeout as error:
+        raise Failure(refusal) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@asynccontextmanager
+async def alone_patiently(
+    lock: Path, refusal: str, *, seconds: float, waiting: Callable[[], None] = lambda: None
+) -> AsyncIterator[None]:
+    """`alone`, without holding the event loop up; ``waiting`` is called once where it waits."""
+    held = _file_lock(lock)
+
+    async def taken() -> bool:
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            return False
+        return True
+
+    if not await taken():
+        waiting()
+        if not await until(taken, seconds):
+            raise Failure(refusal)
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def is_locked(lock: Path) -> bool:
+    """Whether somebody holds ``lock``; a lock of another user's counts as held."""
+    if not lock.exists():
+        return False
+    probe = _file_lock(lock)
+    try:
+        probe.acquire(timeout=0)
+    except (Timeout, PermissionError):
+        return True
+    probe.release()
+    return False
+
+
+def replace(file: Path, content: str | bytes, *, mode: int | None = None) -> None:
+    """Make ``file`` hold ``content``; a reader, or a crash, finds the old content or the new.
+
+    A link stays one. Its mode stays as it is, unless ``mode`` says otherwise; that of a new
+    file is ``mode``, or what the umask gives. The temporary file beside it begins with a dot
+    and ends with ``.new``.
+    """
+    file = file.resolve()
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=_NEW)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(data)
+            opened.flush()
+            os.fsync(opened.fileno())
+        temporary.chmod(mode if mode is not None else _mode(file))
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _mode(file: Path) -> int:
+    try:
+        return file.stat().st_mode & 0o777
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
+
+
+def _file_lock(lock: Path) -> FileLock:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(lock, mode=0o600, thread_local=False)

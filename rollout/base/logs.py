@@ -1,0 +1,166 @@
+"""One logger set-up: JSON objects, one a line, or readable text on a terminal.
+
+structlog's records, the standard library's (supervisor's, httpx's) and those of
+Temporal's SDK, core, workflow and activity loggers included, take the same way
+out to stderr and carry the same keys:
+
+``timestamp`` (RFC 3339, UTC), ``level``, ``event``, ``logger``, ``service.name``,
+``service.version`` (the build id), ``deployment_name``, and inside a workflow or
+an activity ``workflow_id``, ``run_id``, ``workflow_type``, ``activity_type``,
+``attempt``.
+
+In workflow code use `temporalio.workflow.logger`, in activities
+`temporalio.activity.logger`: they are silent on replay. Elsewhere use structlog.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+import temporalio.activity
+import temporalio.workflow
+from temporalio.runtime import LogForwardingConfig, LoggingConfig
+
+from rollout.base.exit import Misuse
+
+__all__ = ["CORE_LOGGER", "configure", "core_logging"]
+
+CORE_LOGGER = "temporalio.core"
+_FORMATS = ("console", "json")
+_LEVELS = ("debug", "info", "warning", "error")
+_CONTEXT_KEYS = (
+    "workflow_id",
+    "run_id",
+    "workflow_type",
+    "activity_type",
+    "activity_id",
+    "task_queue",
+    "attempt",
+)
+
+EventDict = MutableMapping[str, Any]
+
+
+def configure(service: str, **fields: str) -> None:
+    """Set up logging for this process; call it once, before anything logs.
+
+    ``fields`` (``build_id``, ``deployment_name``) go into every record.
+    ``LOG_FORMAT=console|json`` and ``LOG_LEVEL`` decide the rest; without
+    LOG_FORMAT a terminal gets text and anything else JSON.
+    """
+    chosen = os.environ.get("LOG_FORMAT") or ("console" if sys.stderr.isatty() else "json")
+    level = os.environ.get("LOG_LEVEL", "info").lower()
+    if chosen not in _FORMATS:
+        raise Misuse(f"LOG_FORMAT={chosen!r} is unknown: use {' or '.join(_FORMATS)}")
+    if level not in _LEVELS:
+        raise Misuse(f"LOG_LEVEL={level!r} is unknown: use one of {', '.join(_LEVELS)}")
+
+    constant = {"service.name": service}
+    for name, value in fields.items():
+        constant["service.version" if name == "build_id" else name] = value
+
+    def add_constant(_logger: object, _method: str, event: EventDict) -> EventDict:
+        for key, value in constant.items():
+            event.setdefault(key, value)
+        return event
+
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(allow=_CONTEXT_KEYS),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _flatten_temporal,
+        add_constant,
+    ]
+    last: list[Any] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+        if chosen == "json"
+        else [
+            _hide_constant,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # The richer one prints local variables, and with them API keys.
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
+        ]
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()  # stderr: stdout belongs to results
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # The ids are keys of their own (_flatten_temporal); the message stays clean.
+    for adapter in (temporalio.workflow.logger, temporalio.activity.logger):
+        for option in ("workflow_info_on_message", "activity_info_on_message"):
+            if hasattr(adapter, option):
+                setattr(adapter, option, False)
+
+
+def core_logging() -> LoggingConfig:
+    """Send the SDK core's own records (warnings and worse) through this set-up.
+
+    Its line for each retry of each call is left out: during an outage these are
+    thousands, and whoever calls says once that Temporal is away.
+    """
+    return LoggingConfig(
+        filter="ERROR,temporalio_sdk_core=WARN,temporalio_client=WARN,temporalio_client::retry=off",
+        forwarding=LogForwardingConfig(
+            logger=logging.getLogger(CORE_LOGGER),
+            append_target_to_name=False,
+            prepend_target_on_message=False,
+            append_log_fields_to_message=False,
+        ),
+    )
+
+
+def _flatten_temporal(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Lift the ids that Temporal's loggers attach to a record into keys of one name each."""
+    record = event.get("_record")
+    if record is None:
+        return event
+    for attribute in ("temporal_workflow", "temporal_activity"):
+        context = getattr(record, attribute, None)
+        if isinstance(context, dict):
+            lifted = dict(context)
+            if "workflow_run_id" in lifted:  # an activity's name for it
+                lifted["run_id"] = lifted.pop("workflow_run_id")
+            for key in _CONTEXT_KEYS:
+                if key in lifted:
+                    event.setdefault(key, lifted[key])
+    core = getattr(record, "temporal_log", None)
+    if core is not None:
+        event.setdefault("target", core.target)
+        for key, value in core.fields.items():
+            event.setdefault(key, value)
+    return event
+
+
+def _hide_constant(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """A person at a terminal knows which program they started."""
+    for key in ("service.name", "service.version", "deployment_name", "logger"):
+        event.pop(key, None)
+    return event

@@ -1,0 +1,151 @@
+"""Where things are: the one table of ports, and the folders.
+
+Each port has an environment variable of the same name in ``supervisord.conf``
+(written there as ``${TEMPORAL_PORT:-7233}``), so that one setting moves a
+service everywhere at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from rollout.base.exit import Misuse
+
+__all__ = [
+    "DEFAULT_DEPLOYMENT",
+    "LOG_DIR",
+    "PORTS",
+    "ROLLOUT_FILE",
+    "ROOT",
+    "SOCKET",
+    "SUPERVISORD_CONF",
+    "TARGETS_DIR",
+    "TOOLS_DIR",
+    "VAR",
+    "VENV_BIN",
+    "embedded_temporal",
+    "host_port",
+    "local_url",
+    "metrics_address",
+    "metrics_host",
+    "metrics_probe_host",
+    "port",
+    "prometheus_page",
+    "prometheus_url",
+    "temporal_address",
+]
+
+
+def _root(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder that is worked on, with rollout.toml and var/ in it.
+
+    It is ROLLOUT_HOME; else the checkout that this package lies in; else the current folder.
+    """
+    if home := environ.get("ROLLOUT_HOME"):
+        return Path(home).resolve()
+    checkout = Path(__file__).resolve().parents[2]
+    return checkout if (checkout / "supervisord.conf").is_file() else Path.cwd()
+
+
+ROOT = _root()
+VAR = ROOT / "var"
+LOG_DIR = VAR / "log"
+TOOLS_DIR = VAR / "tools"
+VENV_BIN = ROOT / ".venv" / "bin"
+SUPERVISORD_CONF = ROOT / "supervisord.conf"
+SOCKET = VAR / "run" / "supervisor.sock"
+TARGETS_DIR = VAR / "targets"  # Prometheus's file_sd, written by the exporter
+ROLLOUT_FILE = ROOT / "rollout.toml"
+
+DEFAULT_DEPLOYMENT = "greetings"  # of a worker that is told no other
+
+PORTS: Mapping[str, int] = {
+    "TEMPORAL_PORT": 7233,
+    "TEMPORAL_UI_PORT": 8233,
+    "PROMETHEUS_PORT": 9090,
+    "GRAFANA_PORT": 3000,
+    "WORKER_V1_METRICS_PORT": 9101,
+    "WORKER_V2_METRICS_PORT": 9102,
+    "LOAD_METRICS_PORT": 9191,
+    "EXPORTER_PORT": 9192,
+    "ROLLOUT_METRICS_PORT": 9193,
+}
+
+
+def port(name: str, environ: Mapping[str, str] = os.environ) -> int:
+    """The TCP port called ``name`` in `PORTS`, unless the environment moves it.
+
+    Raises `Misuse` where the environment holds something that is no port.
+    """
+    text = environ.get(name)
+    if text is None:
+        return PORTS[name]
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise Misuse(f"{name}={text!r} is not a port: give a number from 1 to 65535")
+    return int(text)
+
+
+def local_url(name: str) -> str:
+    """The loopback address of the service that listens on port ``name``."""
+    return f"http://127.0.0.1:{port(name)}"
+
+
+def metrics_host() -> str:
+    """The address that metrics are served on: loopback, unless METRICS_HOST names another.
+
+    A Prometheus on another machine needs one that it can reach.
+    """
+    return _metrics_host(os.environ)
+
+
+def metrics_probe_host(environ: Mapping[str, str] = os.environ) -> str:
+    """Where this machine itself reaches what is served on `metrics_host`.
+
+    That is loopback, unless metrics are served on one address that is another.
+    """
+    host = _metrics_host(environ)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def metrics_address(number: int, environ: Mapping[str, str] = os.environ) -> str:
+    """``host:port`` of the metrics on port ``number``, for this machine to scrape."""
+    return host_port(metrics_probe_host(environ), number)
+
+
+def host_port(host: str, number: int) -> str:
+    """``host:number``, and ``[host]:number`` for an IPv6 address."""
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+
+
+def _metrics_host(environ: Mapping[str, str]) -> str:
+    # An IPv6 address is often written as in a URL; sockets want it bare.
+    return environ.get("METRICS_HOST", "").strip("[]") or "127.0.0.1"
+
+
+def prometheus_page() -> str:
+    """`prometheus_url` for people to see: without the user and password that it may hold."""
+    parts = urlsplit(prometheus_url())
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def prometheus_url() -> str:
+    """Where Prometheus's HTTP API is: ``PROMETHEUS_URL``, or this stack's own."""
+    return os.environ.get("PROMETHEUS_URL") or local_url("PROMETHEUS_PORT")
+
+
+def embedded_temporal(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this stack runs a Temporal server of its own.
+
+    It does unless the environment names another: an address, a profile or a
+    configuration file of the `temporal` CLI.
+    """
+    names = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
+    return not any(environ.get(name) for name in names)
+
+
+def temporal_address() -> str:
+    """``host:port`` of the embedded Temporal server."""
+    return f"127.0.0.1:{port('TEMPORAL_PORT')}"

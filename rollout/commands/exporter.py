@@ -1,0 +1,103 @@
+"""`rollout exporter`: supervisord's processes and the deployment's versions, for Prometheus."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import os
+import signal
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+
+from rollout.base import logs, settings
+from rollout.base.command_line import Parser, port
+from rollout.base.exit import Failure
+from rollout.base.settings import ROLLOUT_FILE, TARGETS_DIR, metrics_host
+from rollout.exporter.deployment import DeploymentMetrics
+from rollout.exporter.listener import Event, claim_stdout, listen, stdin_reader
+from rollout.exporter.loop import watch_deployment, watch_supervisor
+from rollout.exporter.processes import ProcessMetrics
+from rollout.supervision.rpc import Supervisor, socket_path
+
+log = structlog.get_logger("metrics")
+
+
+def exporter(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout exporter``."""
+    parser.description = (
+        "Serve supervisord's processes and the worker deployment's versions as metrics on "
+        "loopback, and write what Prometheus is to scrape into var/targets. supervisord runs it "
+        "as an event listener; by hand it serves all but the events."
+    )
+    parser.epilog = (
+        "examples:\n"
+        "  rollout exporter\n"
+        "  rollout exporter --port 9292 --targets /tmp/targets\n"
+        "  curl -s http://127.0.0.1:9192/metrics"
+    )
+    parser.add_argument(
+        "--port", type=port, default=settings.port("EXPORTER_PORT"), help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--config", type=Path, default=ROLLOUT_FILE, metavar="FILE", help="default: rollout.toml"
+    )
+    parser.add_argument(
+        "--targets", type=Path, default=TARGETS_DIR, metavar="FOLDER", help="default: var/targets"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _serve(registry: CollectorRegistry, number: int) -> None:
+    try:
+        start_http_server(number, addr=metrics_host(), registry=registry)
+    except (OSError, OverflowError) as error:
+        raise Failure(f"port {number} cannot be served: {error}; --port takes another") from error
+    log.info("serving", url=f"http://{metrics_host()}:{number}/metrics")
+
+
+async def main(prog: str) -> int:
+    """`rollout exporter`, under another name."""
+    parser = Parser(prog=prog)
+    exporter(parser)
+    return await _run(parser.parse_args())
+
+
+async def _run(options: argparse.Namespace) -> int:
+    """Serve until told to end, or until supervisord is gone."""
+    supervised = "SUPERVISOR_SERVER_URL" in os.environ
+    stdout = claim_stdout() if supervised else None
+    logs.configure("exporter")
+    processes, deployment = ProcessMetrics(), DeploymentMetrics()
+    registry = CollectorRegistry()
+    registry.register(processes)
+    registry.register(deployment)
+    ProcessCollector(registry=registry)
+    _serve(registry, options.port)
+
+    told, stop = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def handle(event: Event) -> None:
+        processes.count(event)
+        told.set()
+
+    supervisor = Supervisor(socket_path())
+    forever = [
+        stop.wait(),
+        watch_supervisor(supervisor, processes, options.targets, told),
+        watch_deployment(supervisor, deployment, options.config),
+    ]
+    if stdout is not None:
+        forever.append(listen(await stdin_reader(), functools.partial(os.write, stdout), handle))
+    done, _ = await asyncio.wait(
+        [asyncio.ensure_future(task) for task in forever], return_when=asyncio.FIRST_COMPLETED
+    )
+    for task in done:
+        task.result()  # raises what ended it
+    log.info("ending")
+    return 0

@@ -1,0 +1,39 @@
+"""`rollout adopt` and `release`: who may change the deployment's routing."""
+
+from __future__ import annotations
+
+import argparse
+
+from rollout.commands.shared import see, writer, written
+from rollout.controller.loop import own_identity
+from rollout.core.config_file import load
+from rollout.temporal.routing import Actor
+
+__all__ = ["adopt", "release"]
+
+
+def adopt(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout adopt``."""
+    parser.set_defaults(run=_adopt)
+
+
+def release(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout release``."""
+    parser.set_defaults(run=_release)
+
+
+async def _adopt(arguments: argparse.Namespace) -> int:
+    """Make this checkout's controller the deployment's manager."""
+    client, seen = await see(load(arguments.config))
+    await written(Actor(client, seen.deployment, writer(seen)).set_manager(own_identity()))
+    print(f"{own_identity()} manages {seen.deployment} now (before: {seen.manager or 'nobody'})")
+    return 0
+
+
+async def _release(arguments: argparse.Namespace) -> int:
+    """Let anybody change the routing."""
+    client, seen = await see(load(arguments.config))
+    await written(Actor(client, seen.deployment, writer(seen)).set_manager(""))
+    print(f"nobody manages {seen.deployment} now (before: {seen.manager or 'nobody'})")
+    print("a running controller claims it again when it next has to act: stop or pause it")
+    return 0

@@ -1,0 +1,137 @@
+"""`rollout rollback`: back to a version that has worked, at once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from rollout.base.exit import Failure
+from rollout.commands.shared import own, see, written
+from rollout.controller.loop import is_running, last_refusals
+from rollout.core.config_file import edit, load
+from rollout.core.observation import Observation, Version
+from rollout.core.verdict import warnings
+from rollout.replay.verification import summary
+from rollout.replay.verify import MOST_RUNS, try_move
+from rollout.temporal.observer import Observer, note
+from rollout.temporal.routing import Actor
+
+__all__ = ["rollback"]
+
+_FOLLOWED = 30.0
+"""Seconds in which a running controller follows a rollback."""
+
+
+def rollback(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout rollback``."""
+    parser.add_argument(
+        "--to", metavar="BUILD", help="default: the version that was current before"
+    )
+    parser.add_argument(
+        "--move-back",
+        action="store_true",
+        help="also move runs of the bad build, those that replay on the good one",
+    )
+    parser.set_defaults(run=_rollback)
+
+
+async def _rollback(arguments: argparse.Namespace) -> int:
+    """Send all new runs back to a version that has worked, and block the one that has not."""
+    config = load(arguments.config)
+    if config.deployment.pace == "manual":
+        raise Failure('pace is "manual" in rollout.toml: route with the `temporal` CLI')
+    client, seen = await see(config)
+    bad, good = _bad_and_good(seen, arguments.to)
+    # The block first: whatever happens to this command, the bad build gets no more traffic.
+    actor = Actor(client, seen.deployment, own(seen, bad))
+    reason = f"rolled back to {good} by command"
+    fingerprint = seen.version(bad).fingerprint
+    await written(actor.annotate(bad, {"blocked": note(fingerprint, reason)}))
+    edit(arguments.config, "deployment", target=good, rollback=good, paused=False)
+    print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
+    observer = Observer(client, seen.deployment)
+
+    def is_back(now: Observation) -> bool:
+        return now.current == good and now.ramping is None
+
+    if not await _until(observer, is_back, _FOLLOWED):
+        why = "; ".join(last_refusals(seen.deployment))
+        if not is_running(seen.deployment):
+            why = "no controller runs here (`supervisorctl start rollout`)"
+        raise Failure(f"new runs do not go to {good} yet: {why or 'see `rollout status`'}")
+    print(f"all new runs go to {good}")
+    after = await observer.observe()
+    for warning in warnings(after):
+        print(f"! {warning}", file=sys.stderr)
+    stranded = after.version(bad).open_runs
+    if arguments.move_back:
+        await _move_back(client, actor, seen.deployment, bad, good)
+    elif stranded:
+        print(f"{stranded} runs that began on {bad} stay there; --move-back moves those that can")
+    return 0
+
+
+def _bad_and_good(seen: Observation, wanted: str | None) -> tuple[str, str]:
+    """The build to leave, and the one to go back to. Raises `Failure` where there is none."""
+    if seen.current is None:
+        raise Failure("nothing is current yet, so there is nothing to go back from")
+    bad = seen.ramping.build_id if seen.ramping else seen.current
+    if wanted is None:
+        if seen.ramping:
+            return bad, seen.current
+        former = [v for v in seen.versions if v.build_id != bad and _may_take_over(v) is None]
+        former.sort(key=_last_current)
+        if not former:
+            raise Failure("no other version that was current could take over: see `rollout status`")
+        return bad, former[-1].build_id
+    if wanted == bad:
+        raise Failure(f"{wanted} is what a rollback would leave: name another build")
+    if wanted != seen.current and (why := _may_take_over(seen.version(wanted))):
+        raise Failure(f"{wanted} {why}")
+    return bad, wanted
+
+
+def _may_take_over(version: Version) -> str | None:
+    """Why a version cannot be gone back to; None where it can."""
+    if version.last_current_at is None:
+        return f"has never been current: go there with `rollout to {version.build_id}`"
+    if version.blocked:
+        return f"is blocked ({version.blocked}): `rollout retry {version.build_id}` lifts that"
+    if version.workers == 0 and not version.stopped:
+        return "has no live worker, and no program here that could be started"
+    return None
+
+
+def _last_current(version: Version) -> datetime:
+    return version.last_current_at or datetime.min.replace(tzinfo=timezone.utc)
+
+
+async def _move_back(client: Client, actor: Actor, deployment: str, bad: str, good: str) -> None:
+    """Move the runs of the bad build that the good one's code can go on with."""
+    found = await try_move(client, deployment, bad, good)
+    print(summary(found))
+    moved = await written(actor.move_these(found.movable, good))
+    tried = len(found.runs) + len(found.left_out)
+    left = tried - len(found.movable)
+    print(f"{moved} runs move to {good} at their next task; {left} stay on {bad}")
+    if tried >= MOST_RUNS:
+        print(f"only the newest {MOST_RUNS} were looked at; the others stay, too")
+
+
+async def _until(observer: Observer, true: Callable[[Observation], bool], seconds: float) -> bool:
+    """Whether ``true`` of what is observed within ``seconds``."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            if true(await observer.observe()):
+                return True
+        except RPCError:
+            pass
+        await asyncio.sleep(0.5)
+    return False

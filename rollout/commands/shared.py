@@ -1,0 +1,72 @@
+"""What the commands that look or change share: one look, and who may write."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import datetime, timezone
+from typing import TypeVar
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from rollout.base.connect import connect
+from rollout.base.exit import Failure
+from rollout.controller.loop import own_identity
+from rollout.controller.readings import look
+from rollout.core.actions import Plan
+from rollout.core.config import RolloutConfig
+from rollout.core.observation import Observation
+from rollout.core.plan import plan
+from rollout.supervision.rpc import Supervisor
+
+__all__ = ["observe", "own", "see", "writer", "written"]
+
+T = TypeVar("T")
+
+
+async def see(config: RolloutConfig, *, known: bool = True) -> tuple[Client, Observation]:
+    """A client and what it sees. Raises `Failure`, also where ``known`` and nothing is there."""
+    client = await connect(identity=own_identity())
+    try:
+        seen = await look(client, config, Supervisor())
+    except RPCError as error:
+        raise Failure(f"the deployment cannot be read: {error.message}") from error
+    if known and not seen.exists:
+        raise Failure(f"the server knows no deployment {seen.deployment}: has a worker polled?")
+    return client, seen
+
+
+async def observe(config: RolloutConfig) -> tuple[Observation, Plan]:
+    """Observe once and plan on it, as the controller of this checkout would."""
+    client = await connect()
+    try:
+        seen = await look(client, config, Supervisor())
+    except RPCError as error:
+        raise Failure(f"the deployment cannot be read: {error.message}") from error
+    return seen, plan(config, seen, datetime.now(timezone.utc), own_identity())
+
+
+def own(seen: Observation, build_id: str) -> str:
+    """Our identity, to change something about ``build_id`` with.
+
+    Raises `Failure` where somebody else manages the deployment, or where the
+    build's metadata, which the change is about, could not be read.
+    """
+    if seen.manager not in ("", own_identity()):
+        raise Failure(f"{seen.manager} manages {seen.deployment}: `rollout adopt` takes it over")
+    if not seen.version(build_id).described:
+        raise Failure(f"{build_id} could not be described just now; try again")
+    return own_identity()
+
+
+def writer(seen: Observation) -> str:
+    """The identity to write under: the manager's, if there is one, for a person is above it."""
+    return seen.manager or own_identity()
+
+
+async def written(change: Awaitable[T]) -> T:
+    """What ``change`` returns. Raises `Failure` with the server's words where it refuses."""
+    try:
+        return await change
+    except RPCError as error:
+        raise Failure(f"the server refused: {error.message}") from error

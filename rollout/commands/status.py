@@ -1,0 +1,84 @@
+"""`rollout status`: versions, their share of new runs, open runs, and what is safe to stop."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from rollout.base import settings
+from rollout.base.connect import connect
+from rollout.commands import version_sets as version_sets_status
+from rollout.commands.shared import observe
+from rollout.commands.status_table import as_json, as_table
+from rollout.controller.loop import is_running, last_refusals, own_identity
+from rollout.core.config import RolloutConfig
+from rollout.core.config_file import load
+from rollout.core.observation import Observation
+from rollout.core.sunset import kept
+from rollout.core.version_limit import deletable, warning
+from rollout.prometheus import graphs
+from rollout.temporal import version_sets
+
+__all__ = ["status"]
+
+
+def status(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout status``."""
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument(
+        "--versioning",
+        choices=("deployment", "version-sets"),
+        default="deployment",
+        help="version-sets: the legacy build-id API of old servers",
+    )
+    parser.add_argument("--task-queue", help="for version-sets; default: that of rollout.toml")
+    parser.set_defaults(run=_status)
+
+
+async def _status(arguments: argparse.Namespace) -> int:
+    """Versions, their share of new runs, open runs, and what is safe to stop."""
+    config = load(arguments.config)
+    if arguments.versioning == "version-sets":
+        return await _status_of_sets(
+            arguments.task_queue or config.deployment.task_queue, arguments
+        )
+    seen, decided = await observe(config)
+    told = list(_warnings(config, seen))
+    if arguments.json:
+        print(json.dumps(as_json(config, seen, decided, told)))
+        return 0
+    console = Console(highlight=False)
+    console.print(as_table(config, seen, decided, told))
+    console.print(f"\ngraphs: {_graphs()}", soft_wrap=True)
+    return 0
+
+
+def _warnings(config: RolloutConfig, seen: Observation) -> Iterator[str]:
+    """What stands in the way although the plan does not know of it."""
+    name = config.deployment.name
+    if not is_running(name) and seen.manager in ("", own_identity()):
+        yield "no controller runs here, so nothing is done: `supervisorctl start rollout`"
+    else:
+        yield from last_refusals(name)
+    spare = deletable(seen, config.deployment.target, kept(config, seen))
+    if limit := warning(seen, config.limits.versions, spare):
+        yield limit
+
+
+def _graphs() -> str:
+    """Grafana where it is installed, else a page of Prometheus with the same main panels."""
+    if (settings.TOOLS_DIR / "grafana" / "bin" / "grafana").exists():
+        return settings.local_url("GRAFANA_PORT")
+    return graphs.switchover_url(settings.prometheus_page())
+
+
+async def _status_of_sets(task_queue: str, arguments: argparse.Namespace) -> int:
+    seen = await version_sets.status(await connect(), task_queue)
+    if arguments.json:
+        print(json.dumps(version_sets_status.as_json(seen)))
+    else:
+        Console(highlight=False).print(version_sets_status.render(seen))
+    return 0

@@ -1,0 +1,116 @@
+"""What `rollout status` shows: an observation, the plan made from it, each version's verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rollout.core.actions import Plan
+from rollout.core.config import RolloutConfig
+from rollout.core.observation import Observation
+from rollout.core.verdict import Verdict, safe_to_stop, target_share, version_set_of, warnings
+
+__all__ = ["as_json", "as_table", "count", "verdict_lines"]
+
+
+def as_json(
+    config: RolloutConfig, seen: Observation, decided: Plan, told: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The status as scripts read it; the keys are a contract. ``told``: further warnings."""
+    target = config.deployment.target
+    return {
+        "deployment": seen.deployment,
+        "namespace": seen.namespace,
+        "target": target,
+        "current": seen.current,
+        "ramping": {"build_id": seen.ramping.build_id, "percentage": seen.ramping.percentage}
+        if seen.ramping
+        else None,
+        "paused": config.deployment.paused,
+        "manager": seen.manager or None,
+        "phase": decided.phase,
+        "reason": decided.reason,
+        "warnings": [*told, *warnings(seen), *seen.problems],
+        "versions": [_version(seen, version.build_id, target) for version in seen.versions],
+    }
+
+
+def _version(seen: Observation, build_id: str, target: str) -> dict[str, Any]:
+    version = seen.version(build_id)
+    verdict = safe_to_stop(seen, build_id, target)
+    return {
+        "build_id": build_id,
+        "status": version.status,
+        "strategy": version.strategy,
+        "set": version_set_of(seen, build_id),
+        "behavior": version.behavior,
+        "blocked": version.blocked,
+        "verified": dict(version.verified),
+        "drained_since": version.drained_since.isoformat() if version.drained_since else None,
+        "target_share": round(target_share(seen, build_id), 4),
+        "open_runs": version.open_runs,
+        "workers": version.workers,
+        "process": version.process,
+        "safe_to_stop": verdict.safe_to_stop,
+        "evidence": [
+            {"check": point.check, "ok": point.ok, "detail": point.detail}
+            for point in verdict.evidence
+        ],
+    }
+
+
+def as_table(
+    config: RolloutConfig, seen: Observation, decided: Plan, told: Sequence[str] = ()
+) -> RenderableType:
+    """The status for a person, fit for 80 columns."""
+    target = config.deployment.target
+    head = Text.assemble(
+        "deployment ", (seen.deployment, "bold"),
+        f"  namespace {seen.namespace}  target ", (target, "bold"),
+    )  # fmt: skip
+    phase = Text.assemble((decided.phase, "bold"), ": ", decided.reason)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    # Most deployments are pinned throughout, and 80 columns are few.
+    mixed = any(version.behavior not in (None, "pinned") for version in seen.versions)
+    for name in ("BUILD", "STATUS", "STRATEGY", *(["BEHAVIOR"] if mixed else []), "SET"):
+        table.add_column(name)
+    for name in ("NEW RUNS", "OPEN", "WORKERS"):
+        table.add_column(name, justify="right")
+    table.add_column("PROCESS")
+    verdicts: list[Text] = []
+    for version in seen.versions:
+        table.add_row(
+            version.build_id,
+            version.status,
+            version.strategy or "-",
+            *([version.behavior or "-"] if mixed else []),
+            version_set_of(seen, version.build_id),
+            f"{target_share(seen, version.build_id):.0%}",
+            count(version.open_runs),
+            count(version.workers),
+            version.process or "-",
+        )
+        if version.blocked:
+            verdicts.append(Text(f"{version.build_id} is blocked: {version.blocked}", "yellow"))
+        verdicts += verdict_lines(safe_to_stop(seen, version.build_id, target))
+    warned = [Text(f"! {text}", "yellow") for text in (*told, *warnings(seen), *seen.problems)]
+    return Group(head, phase, *warned, Text(), table, Text(), *verdicts)
+
+
+def verdict_lines(verdict: Verdict) -> list[Text]:
+    """The verdict's line, and below it the points that speak against; all of them where safe."""
+    if verdict.safe_to_stop:
+        line = Text.assemble((verdict.build_id, "bold"), " ", ("safe to stop", "green"))
+    else:
+        line = Text.assemble((verdict.build_id, "bold"), " ", ("not safe to stop", "red"))
+    points = [point for point in verdict.evidence if verdict.safe_to_stop or not point.ok]
+    return [line, *(Text(f"  {'+' if point.ok else '-'} {point.detail}") for point in points)]
+
+
+def count(number: int | None) -> str:
+    """``number``, or ``?`` where it is not known."""
+    return "?" if number is None else str(number)

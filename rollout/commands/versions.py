@@ -1,0 +1,178 @@
+"""`rollout add`, `verify`, `retry` and `retire`: what is done with one version."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from rich.console import Console
+from temporalio.service import RPCError
+
+from rollout.base.command_line import count, port
+from rollout.base.connect import connect
+from rollout.base.exit import Failure
+from rollout.base.names import valid_build_id
+from rollout.commands.shared import own, see, written
+from rollout.controller.loop import own_identity
+from rollout.core.config_file import load
+from rollout.core.observation import STRATEGIES
+from rollout.core.verdict import safe_to_stop
+from rollout.replay.verification import as_json, render
+from rollout.replay.verify import verify_build
+from rollout.supervision.fleet.fleet import Fleet
+from rollout.supervision.rpc import Supervisor
+from rollout.temporal.deletion import NotYet, delete_version
+from rollout.temporal.observer import VERIFIED, Observer
+from rollout.temporal.routing import Actor
+
+__all__ = ["add", "retire", "retry", "verify"]
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout add``."""
+    parser.add_argument("build_id", metavar="BUILD")
+    parser.add_argument(
+        "--strategy", choices=STRATEGIES, default="incompatible", help="default: incompatible"
+    )
+    parser.add_argument("--app", help="module of the build's workflows; default: workers/builds")
+    parser.add_argument("--metrics-port", type=port, help="default: the first free one from 9103")
+    parser.add_argument(
+        "flags", nargs="*", metavar="FLAG", help="after --: more for `rollout worker`"
+    )
+    parser.set_defaults(run=_add)
+
+
+def verify(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout verify``."""
+    parser.add_argument("build_id", metavar="BUILD")
+    parser.add_argument("--from", dest="source", metavar="BUILD", help="default: the current build")
+    parser.add_argument("--sample", type=count, help="how many runs; default: that of rollout.toml")
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.set_defaults(run=_verify)
+
+
+def retry(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout retry``."""
+    parser.add_argument("build_id", metavar="BUILD")
+    parser.set_defaults(run=_retry)
+
+
+def retire(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout retire``."""
+    parser.add_argument("build_id", metavar="BUILD")
+    parser.add_argument("--force", action="store_true", help="even if it is not safe; asks first")
+    parser.add_argument("--yes", action="store_true", help="with --force: do not ask")
+    parser.set_defaults(run=_retire)
+
+
+async def _retry(arguments: argparse.Namespace) -> int:
+    """Give a build another chance: its block, its failed replay and its gate are forgotten."""
+    client, seen = await see(load(arguments.config))
+    version = seen.version(arguments.build_id)
+    if version.status == "unregistered":
+        raise Failure(f"the server knows no version {arguments.build_id}")
+    actor = Actor(client, seen.deployment, own(seen, version.build_id))
+    again = {"gate_round": str(version.gate_round + 1)}
+    noted = ("blocked", *(f"{VERIFIED}{source}" for source in version.verified))
+    await written(actor.annotate(version.build_id, again, remove=noted))
+    print(f"{version.build_id} may be tried again")
+    return 0
+
+
+async def _verify(arguments: argparse.Namespace) -> int:
+    """Replay runs of the current build on another one's code, and say which would break."""
+    config = load(arguments.config)
+    client, seen = await see(config)
+    source = arguments.source or seen.current
+    if source is None:
+        raise Failure("nothing is current, so there are no runs to replay; name a build: --from")
+    if seen.version(source).status == "unregistered":
+        raise Failure(f"the server knows no version {source}")
+    sample = arguments.sample or config.verify.sample
+    console = Console(stderr=True)
+    with console.status(f"replaying up to {sample} runs of {source} on {arguments.build_id}"):
+        found = await verify_build(client, seen.deployment, source, arguments.build_id, sample)
+    if arguments.json:
+        print(json.dumps(as_json(found)))
+    else:
+        Console(highlight=False).print(render(found))
+    return 0 if found.passed else 1
+
+
+async def _add(arguments: argparse.Namespace) -> int:
+    """Write a build's program file, start its worker, and wait until it polls."""
+    config = load(arguments.config)
+    name = config.deployment.name
+    client = await connect()
+    observer = Observer(client, name)
+
+    async def registered() -> bool:
+        try:
+            return bool((await observer.observe()).version(arguments.build_id).workers)
+        except RPCError:
+            return False
+
+    with Console(stderr=True).status(f"starting a worker of {arguments.build_id}"):
+        added = await Fleet(Supervisor(), deployment=name).add(
+            valid_build_id(arguments.build_id),
+            arguments.strategy,
+            app=arguments.app,
+            task_queue=config.deployment.task_queue,
+            metrics_port=arguments.metrics_port,
+            flags=arguments.flags,
+            registered=registered,
+        )
+    print(f"{added.name} polls, metrics on port {added.metrics_port}, log {added.log_file}")
+    print(f"`rollout to {arguments.build_id}` sends new runs there")
+    return 0
+
+
+async def _retire(arguments: argparse.Namespace) -> int:
+    """Stop a version's workers, remove its program, and delete the server's record."""
+    config = load(arguments.config)
+    client, seen = await see(config, known=False)
+    build_id = arguments.build_id
+    version = seen.version(build_id)
+    if version.status == "unregistered" and version.process is None:
+        raise Failure(f"neither the server nor supervisord knows {build_id}")
+    own(seen, build_id)
+    verdict = safe_to_stop(seen, build_id, config.deployment.target)
+    against = [point.detail for point in verdict.evidence if not point.ok]
+    if not verdict.safe_to_stop and version.status != "unregistered":
+        if build_id in (seen.current, seen.ramping and seen.ramping.build_id):
+            raise Failure(f"{build_id} gets new runs: route them away first with `rollout to`")
+        if not arguments.force:
+            raise Failure(f"{build_id} is not safe to stop: {'; '.join(against)}")
+        _confirm(build_id, version.open_runs, against, sure=arguments.yes)
+    try:
+        names = await Fleet(Supervisor(), deployment=seen.deployment).remove(build_id)
+    except OSError as error:
+        raise Failure(f"the program of {build_id} cannot be removed: {error}") from error
+    print(f"stopped and removed {', '.join(names) or 'no program: there was none here'}")
+    if version.status == "unregistered":
+        return 0
+    try:
+        await delete_version(client, seen.deployment, build_id, own_identity())
+    except NotYet as later:
+        print(f"{later}; the controller does it if [sunset] says so, or retire it again then")
+        return 0
+    print(f"the server has forgotten {build_id}")
+    return 0
+
+
+def _confirm(build_id: str, open_runs: int | None, against: list[str], *, sure: bool) -> None:
+    """Say what would be stranded, and ask. Raises `Failure` where the answer is not yes."""
+    runs = "an unknown number of" if open_runs is None else str(open_runs)
+    print(f"{build_id} is not safe to stop: {'; '.join(against)}", file=sys.stderr)
+    print(f"{runs} open runs would wait for a worker that does not come back", file=sys.stderr)
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise Failure("there is nobody to ask: add --yes to do it all the same")
+    try:
+        answer = input(f"retire {build_id} all the same? Type its build id: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() != build_id:
+        raise Failure("nothing was done")

@@ -1,0 +1,248 @@
+"""``rollout watch``: a live view of the rollout in a terminal, or a line for each change elsewhere.
+
+It only reads. What it cannot read, it says in the picture, and goes on trying.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import signal
+from collections import deque
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.live import Live
+from temporalio.client import Client
+from temporalio.runtime import Runtime, TelemetryConfig
+from temporalio.service import RPCError
+
+from rollout.base.connect import connect
+from rollout.base.exit import Failure, Misuse
+from rollout.base.settings import LOG_DIR, prometheus_url
+from rollout.commands.watch.bars import glyphs_for
+from rollout.commands.watch.picture import as_line, render
+from rollout.commands.watch.view import Context, Trends, View, changes, view_of
+from rollout.controller.events import Event, LogTail
+from rollout.controller.loop import own_identity
+from rollout.controller.readings import look
+from rollout.core.actions import Plan
+from rollout.core.config_file import load
+from rollout.core.observation import Observation
+from rollout.core.plan import plan
+from rollout.prometheus.traffic import Traffic, read_traffic
+from rollout.supervision.rpc import Supervisor
+
+__all__ = ["show", "watch"]
+
+_EVENTS_KEPT = 50
+_PROMETHEUS_TIMEOUT = 2.0
+
+
+def watch(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout watch``."""
+    parser.set_defaults(run=_watch)
+
+
+async def _watch(arguments: argparse.Namespace) -> int:
+    return await show(arguments.config, Console(highlight=False))
+
+
+async def show(
+    config_path: Path,
+    console: Console,
+    *,
+    interval: float = 1.0,
+    workflow_type: str | None = None,
+) -> int:
+    """Show the rollout on ``console`` every ``interval`` seconds until Ctrl-C or SIGTERM; 0 then.
+
+    The real shares are of ``workflow_type``, by default the one that completes most often.
+    Raises `Misuse` where the configuration is wrong at the start; broken later, the last
+    good one stays in force.
+    """
+    if isinstance(console.file, io.TextIOWrapper):
+        # A terminal that cannot show a character gets another, and not a traceback.
+        console.file.reconfigure(errors="replace")
+    watcher = _Watcher(config_path, workflow_type)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    reading = asyncio.create_task(watcher.read_on(interval))
+    try:
+        if console.is_terminal and not console.is_dumb_terminal:
+            await _draw(watcher, console, interval, ended, reading)
+        else:
+            await _tell(watcher, console, interval, ended, reading)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    return 0
+
+
+async def _draw(
+    watcher: _Watcher,
+    console: Console,
+    interval: float,
+    ended: asyncio.Event,
+    reading: asyncio.Task[None],
+) -> None:
+    """The live picture; it is drawn also while a reading hangs, so that countdowns go on."""
+    glyphs = glyphs_for(console.encoding)
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            picture = render(watcher.view(), console.width, console.height, glyphs)
+            live.update(picture, refresh=True)
+            if await _over(ended, reading, min(interval, 1.0)):
+                return
+
+
+async def _tell(
+    watcher: _Watcher,
+    console: Console,
+    interval: float,
+    ended: asyncio.Event,
+    reading: asyncio.Task[None],
+) -> None:
+    """One line a change: of the versions at first, then of what happens."""
+
+    def say(at: datetime, text: str) -> None:
+        console.print(f"{at:%H:%M:%S} {text}", soft_wrap=True, markup=False, highlight=False)
+
+    told = _Told()
+    while True:
+        view = watcher.view()
+        for at, text in told.news(view):
+            say(at, text)
+        if await _over(ended, reading, interval):
+            return
+
+
+async def _over(ended: asyncio.Event, reading: asyncio.Task[None], seconds: float) -> bool:
+    """Whether it is to end, asked for ``seconds``; raises what the reading has died of."""
+    if reading.done():
+        reading.result()
+    with suppress(asyncio.TimeoutError, TimeoutError):
+        await asyncio.wait_for(ended.wait(), seconds)
+    return ended.is_set()
+
+
+class _Told:
+    """What the plain lines have said already."""
+
+    def __init__(self) -> None:
+        self._versions = False
+        self._said: set[Event] | None = None
+        self._phase = ""
+        self._notes: set[str] = set()
+
+    def news(self, view: View) -> list[tuple[datetime, str]]:
+        """What is new in ``view``, each with its time."""
+        fresh = [note for note in view.notes if _shape(note) not in self._notes]
+        lines = [(view.at, f"! {note}") for note in fresh]
+        self._notes = {_shape(note) for note in view.notes}
+        if view.phase and not self._versions:
+            head = f"{view.deployment}, namespace {view.namespace}, target {view.target}"
+            lines += [(view.at, text) for text in (head, *map(as_line, view.rows))]
+            self._versions = True
+        if self._said is None:  # what the controller did before is history
+            self._said = set(view.events)
+        lines += [(event.at, event.text) for event in view.events if event not in self._said]
+        self._said.update(view.events)
+        phase = _shape(f"{view.phase}: {view.reason}")
+        if view.phase and phase != self._phase:
+            lines.append((view.at, f"{view.phase}: {view.reason}"))
+            self._phase = phase
+        return lines
+
+
+def _shape(text: str) -> str:
+    """``text`` without its numbers: a countdown is not news."""
+    return "".join(c for c in text if not c.isdigit())
+
+
+class _Watcher:
+    """What has been read so far, and the reading of more."""
+
+    def __init__(self, config_path: Path, workflow_type: str | None) -> None:
+        self._path = config_path
+        self._type = workflow_type
+        self._config = load(config_path)
+        self._client: Client | None = None
+        self._seen: Observation | None = None
+        self._traffic = Traffic()
+        self._trends = Trends()
+        self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
+        self._log = LogTail(LOG_DIR, self._config.deployment.name)
+        self._notes: dict[str, str] = {}
+
+    def view(self) -> View:
+        """The picture as of now."""
+        now = datetime.now(timezone.utc)
+        events = sorted([*self._log.events(), *self._events], key=lambda event: event.at)
+        context = Context(self._traffic, self._trends, events, tuple(self._notes.values()))
+        return view_of(self._config, self._seen, self._plan(now), now, context)
+
+    def _plan(self, now: datetime) -> Plan | None:
+        if self._seen is None:
+            return None
+        return plan(self._config, self._seen, now, own_identity())
+
+    async def read_on(self, interval: float) -> None:
+        """Read everything every ``interval`` seconds, until cancelled."""
+        async with httpx.AsyncClient(timeout=_PROMETHEUS_TIMEOUT, trust_env=False) as http:
+            while True:
+                self._refresh_config()
+                await asyncio.gather(self._observe(), self._measure(http))
+                await asyncio.sleep(interval)
+
+    def _refresh_config(self) -> None:
+        try:
+            config = load(self._path)
+        except Misuse as error:
+            self._notes["config"] = f"not followed until it is mended: {error}"
+            return
+        self._notes.pop("config", None)
+        if config.deployment.name != self._config.deployment.name:
+            self._notes["config"] = "deployment.name has changed: start `rollout watch` anew"
+            return
+        self._config = config
+
+    async def _observe(self) -> None:
+        try:
+            if self._client is None:
+                # Temporal's core would log an outage into the picture.
+                self._client = await connect(
+                    runtime=Runtime(telemetry=TelemetryConfig(logging=None))
+                )
+            seen = await look(self._client, self._config, Supervisor())
+        except Misuse:
+            raise
+        except Failure as failure:
+            self._away(str(failure))
+            return
+        except RPCError as error:
+            self._away(f"Temporal cannot be read: {error.message.splitlines()[0]}")
+            return
+        if self._notes.pop("temporal", None):
+            self._events.append(Event(seen.at, "Temporal answers again"))
+        if self._seen is not None:
+            told = changes(self._seen, seen, self._config.deployment.target)
+            self._events += [Event(seen.at, text) for text in told]
+        self._trends.add(seen)
+        self._seen = seen
+
+    def _away(self, reason: str) -> None:
+        since = f"; this is of {self._seen.at:%H:%M:%S} UTC" if self._seen else ""
+        self._notes["temporal"] = f"{reason}{since}"
+
+    async def _measure(self, http: httpx.AsyncClient) -> None:
+        name = self._config.deployment.name
+        self._traffic = await read_traffic(http, prometheus_url(), name, self._type)

@@ -1,0 +1,56 @@
+"""One whole look at a deployment: its versions, and what speaks for and against the target."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from temporalio.client import Client
+
+from rollout.base.settings import prometheus_url
+from rollout.core.config import RolloutConfig
+from rollout.core.observation import GateRun, Measurements, Observation
+from rollout.prometheus.measure import measure
+from rollout.supervision.rpc import Supervisor
+from rollout.temporal.gate import read_gate
+from rollout.temporal.observer import Observer
+
+__all__ = ["look"]
+
+
+async def look(client: Client, config: RolloutConfig, supervisor: Supervisor | None) -> Observation:
+    """Observe, and where the target is on its way also its gate and its measurements.
+
+    Raises `RPCError` where the deployment cannot be read at all.
+    """
+    seen = await Observer(client, config.deployment.name, supervisor).observe()
+    target = seen.version(config.deployment.target)
+    if seen.current in (None, target.build_id) or target.status == "unregistered":
+        return seen
+    if seen.ramping:
+        return replace(seen, measurements=await _measurements(config, seen))
+    return replace(seen, gates=await _gates(client, config, seen))
+
+
+async def _gates(client: Client, config: RolloutConfig, seen: Observation) -> tuple[GateRun, ...]:
+    if config.gate is None:
+        return ()
+    name, target = seen.deployment, seen.version(config.deployment.target)
+    found: list[GateRun] = []
+    for task_queue in config.gate.task_queues or (config.deployment.task_queue,):
+        found += await read_gate(client, name, target, config.gate, task_queue)
+    return tuple(found)
+
+
+async def _measurements(config: RolloutConfig, seen: Observation) -> Measurements | None:
+    if config.analysis is None or seen.current is None:
+        return None
+    changed = seen.ramping_changed_at or datetime.now(timezone.utc)
+    return await measure(
+        prometheus_url(),
+        seen.deployment,
+        config.deployment.target,
+        seen.current,
+        config.analysis,
+        since=(datetime.now(timezone.utc) - changed).total_seconds(),
+    )

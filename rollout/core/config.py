@@ -1,0 +1,168 @@
+"""The schema of rollout.toml, which `rollout.core.config_file` reads and edits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+__all__ = [
+    "Analysis",
+    "Check",
+    "Delay",
+    "Deployment",
+    "Gate",
+    "Limits",
+    "Progressive",
+    "RolloutConfig",
+    "Seconds",
+    "Step",
+    "Sunset",
+    "Verification",
+]
+
+
+class Seconds(float):
+    """A duration in seconds, written as ``"30s"`` or ``"5m"``."""
+
+
+class Delay(float):
+    """Seconds to wait before something is done, ``"5m"``; infinite for ``"manual"``: never."""
+
+
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file: a key it does not know is a mistake, not a wish ignored."""
+
+
+class Deployment(_Table, frozen=True, kw_only=True):
+    """``[deployment]``: which deployment, and which version is wanted."""
+
+    name: Name = "greetings"
+    task_queue: Name = "greetings"
+    target: Name
+    baseline: Name | None = None
+    """Made current where nothing is yet; without it the target is."""
+    pace: Literal["progressive", "all-at-once", "manual"] = "progressive"
+    paused: bool = False
+    rollback: Name | None = None
+    """The build to go back to, at once, without steps and gates; nothing unless it is the target,
+    so that it does not outlive a change of that."""
+    unblock: tuple[Name, ...] = ()
+    """Builds that may get traffic although they were rolled back; once for the same code."""
+    ignore_missing_task_queues: bool = False
+    """Whether the target may get traffic although it has no worker on a task queue that the
+    current version serves; as the `temporal` CLI's flag of that name."""
+
+    @property
+    def rolls_back(self) -> bool:
+        """Whether the target is to become current at once."""
+        return self.rollback == self.target
+
+
+class Step(_Table, frozen=True, kw_only=True):
+    """One stop on the way: ``percentage`` of new runs, held for ``pause``."""
+
+    percentage: Annotated[float, msgspec.Meta(gt=0, lt=100)]
+    pause: Seconds
+
+
+class Progressive(_Table, frozen=True, kw_only=True):
+    """``[progressive]``: the steps before the target becomes current."""
+
+    settle: Seconds = Seconds(20)
+    """Least time between one version becoming current and the next ramp."""
+    steps: tuple[Step, ...] = (
+        Step(percentage=10, pause=Seconds(30)),
+        Step(percentage=50, pause=Seconds(30)),
+    )
+
+
+class Gate(_Table, frozen=True, kw_only=True):
+    """``[gate]``: a workflow pinned to the target that must complete before real traffic."""
+
+    workflow: Name
+    input: Any = msgspec.UNSET
+    """Its one argument; without it the workflow takes none."""
+    task_queues: tuple[Name, ...] = ()
+    """One run on each; default: the deployment's task queue."""
+    timeout: Seconds = Seconds(30)
+    retries: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
+
+
+class Check(_Table, frozen=True, kw_only=True):
+    """``[[analysis.checks]]``: a query of your own, and what its value may be."""
+
+    name: Name
+    query: Name
+    """PromQL that gives exactly one value (aggregate). ``$target``, ``$current``, ``$deployment``
+    and ``$window`` are filled in; compare labels with them by ``=``."""
+    min: float | None = None
+    max: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a check that always passes, or never."""
+        if self.min is None and self.max is None:
+            raise ValueError(f"check {self.name!r} needs min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"check {self.name!r}: min {self.min:g} is above max {self.max:g}")
+
+
+class Analysis(_Table, frozen=True, kw_only=True):
+    """``[analysis]``: target against current, from Prometheus. Without the table there is none."""
+
+    window: Seconds = Seconds(60)
+    """How far back the comparison looks; never beyond the last routing change."""
+    min_samples: Annotated[int, msgspec.Meta(ge=1)] = 20
+    """Closed workflows and activities of the target, together, that it takes to go on; and of
+    each kind of work that it takes to convict it."""
+    failure_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.05
+    """How much more of the target's activities or workflows may fail than of the current's."""
+    latency_ratio: Annotated[float, msgspec.Meta(ge=1)] = 2.0
+    """How many times slower the target's p95 may be..."""
+    latency_slack: Seconds = Seconds(1)
+    """...when it is also slower by more than this."""
+    max_hold: Seconds = Seconds(600)
+    """How long a step may be held beyond its pause before ``then``."""
+    then: Literal["hold", "rollback"] = "hold"
+    checks: tuple[Check, ...] = ()
+
+
+class Verification(_Table, frozen=True, kw_only=True):
+    """``[verify]``: the replay of running and recent runs on the target's code."""
+
+    compatible: Literal["required", "off"] = "required"
+    """Whether a compatible build gets traffic only once its replay has passed."""
+    sample: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+
+
+class Sunset(_Table, frozen=True, kw_only=True):
+    """``[sunset]``: what becomes of versions that are no longer needed."""
+
+    stop: Delay = Delay("inf")
+    """How long after being drained the workers of a safe version are stopped."""
+    delete: Delay = Delay("inf")
+    """How long after being drained its program file and the server's record are removed."""
+    keep: Annotated[int, msgspec.Meta(ge=0)] = 1
+    """So many of the last current versions stay as they are, warm for a rollback."""
+
+
+class Limits(_Table, frozen=True, kw_only=True):
+    """``[limits]``: what the server allows."""
+
+    versions: Annotated[int, msgspec.Meta(ge=1)] = 100
+    """Versions a deployment (dynamic config `matching.maxVersionsInDeployment`)."""
+
+
+class RolloutConfig(_Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    deployment: Deployment
+    progressive: Progressive = Progressive()
+    gate: Gate | None = None
+    analysis: Analysis | None = None
+    verify: Verification = Verification()
+    sunset: Sunset = Sunset()
+    limits: Limits = Limits()

@@ -1,0 +1,223 @@
+"""Pure: what the measurements of target and current call for: advance, hold, or roll back.
+
+A rollback needs proof; advancing needs enough samples and nothing that speaks
+against it; everything between holds the traffic where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import hypot, sqrt
+from typing import Literal
+
+from rollout.core.config import Analysis, Check
+from rollout.core.observation import BuildSample, Measurements
+
+__all__ = ["Judgement", "judge", "slowest_allowed"]
+
+_Z = 1.96
+"""How sure a rollback has to be: the 95 % interval. The judgement is repeated every second, so
+anything less sure would sooner or later convict a sound build."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What to do with the ramp, and the one sentence that says why."""
+
+    outcome: Literal["advance", "hold", "rollback"]
+    reason: str
+
+
+def judge(analysis: Analysis, seen: Measurements | None, held: float) -> Judgement:
+    """What ``seen`` calls for; ``held`` is how many seconds the step is over its pause.
+
+    ``held`` is negative while the pause lasts, and only matters to ``max_hold``.
+
+    * Roll back: the target broke determinism; a check is out of its bounds; or, of at least
+      ``min_samples``, more of the target's workflow tasks, activities or workflows fail than
+      of the current build's, by more than ``failure_ratio`` and more than chance explains.
+    * Hold: Prometheus cannot be asked; a check has no value; more fail, but that may be
+      chance; too few samples; the target is slow. Held longer than ``max_hold``, a step does
+      what ``then`` says.
+    * Advance: none of these.
+    """
+    if seen is None:
+        return _hold(analysis, "nothing has been measured yet", held)
+    if seen.problem:
+        reason = f"Prometheus cannot be asked: {seen.problem}; traffic stays"
+        return _hold(analysis, reason, held)
+    if proof := next(_proofs(analysis, seen), None):
+        return Judgement("rollback", proof)
+    if doubt := next(_doubts(analysis, seen), None):
+        return _hold(analysis, doubt, held)
+    return Judgement("advance", _all_well(seen))
+
+
+def slowest_allowed(analysis: Analysis, current: float) -> float:
+    """The target's p95 may be this many seconds where the current build's is ``current``."""
+    return max(current * analysis.latency_ratio, current + analysis.latency_slack)
+
+
+def _hold(analysis: Analysis, reason: str, held: float) -> Judgement:
+    if held <= analysis.max_hold:
+        return Judgement("hold", reason)
+    over = f"held for {held:.0f} s, longer than max_hold ({analysis.max_hold:.0f} s)"
+    if analysis.then == "rollback":
+        return Judgement("rollback", f"{over}: {reason}")
+    return Judgement("hold", f"{reason}; {over}, a person must decide")
+
+
+def _proofs(analysis: Analysis, seen: Measurements) -> Iterator[str]:
+    """What is enough to roll the target back, a sentence each."""
+    if seen.target.non_determinism > 0:
+        broken = max(1, round(seen.target.non_determinism))
+        yield (
+            f"the code of {seen.target.build_id} does not match the history of its runs: "
+            f"non-determinism in {broken} of its {max(broken, round(seen.target.tasks))} "
+            "workflow tasks"
+        )
+    for check, value in _values(analysis, seen):
+        if value is not None and (bound := _broken(check, value)):
+            yield f"check {check.name} is {value:g}, {bound}"
+    for rate in _rates(seen):
+        if rate.executed >= analysis.min_samples and rate.surplus_at_least > analysis.failure_ratio:
+            yield rate.told()
+
+
+def _doubts(analysis: Analysis, seen: Measurements) -> Iterator[str]:
+    """What keeps the traffic where it is, a sentence each; the most telling comes first."""
+    target = seen.target
+    for rate in _rates(seen):
+        if rate.surplus > analysis.failure_ratio:
+            yield f"{rate.told()}, which may still be chance"
+    yield from _slow(analysis, seen)
+    yield from seen.check_problems
+    for check, value in _values(analysis, seen):
+        if value is None:
+            yield f"check {check.name} has no value"
+    samples = target.workflows + target.activities
+    if samples < analysis.min_samples:
+        yield (
+            f"analysis short of samples: {samples:.0f} of {analysis.min_samples} "
+            f"workflows and activities of {target.build_id}"
+        )
+
+
+def _slow(analysis: Analysis, seen: Measurements) -> Iterator[str]:
+    target, current = seen.target, seen.current
+    waits = (target.schedule_to_start_p95, current.schedule_to_start_p95)
+    if min(target.tasks, current.tasks) < analysis.min_samples:
+        waits = (None, None)
+    for what, (slow, usual) in (
+        ("workflow tasks wait for a worker", waits),
+        # Measured of a type that both builds closed often enough, or not at all.
+        (f"{seen.compared_type} runs take", (target.end_to_end_p95, current.end_to_end_p95)),
+    ):
+        if slow is None or usual is None or slow <= slowest_allowed(analysis, usual):
+            continue
+        yield (
+            f"{target.build_id} is slow: its {what} {slow:.2g} s (p95), "
+            f"those of {current.build_id} {usual:.2g} s"
+        )
+
+
+def _values(analysis: Analysis, seen: Measurements) -> Iterator[tuple[Check, float | None]]:
+    """Each check of rollout.toml with its value; one that was not measured has none."""
+    measured = {result.name: result.value for result in seen.checks}
+    for check in analysis.checks:
+        yield check, measured.get(check.name)
+
+
+def _broken(check: Check, value: float) -> str | None:
+    if check.min is not None and value < check.min:
+        return f"below its min of {check.min:g}"
+    if check.max is not None and value > check.max:
+        return f"above its max of {check.max:g}"
+    return None
+
+
+def _all_well(seen: Measurements) -> str:
+    told = (f"{rate.failed:.0f} of {rate.executed:.0f} {rate.what}" for rate in _rates(seen))
+    return (
+        f"{seen.target.build_id} does as well as {seen.current.build_id}: {', '.join(told)} failed"
+    )
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """How much of one kind of work failed on the target and on the current build."""
+
+    what: str
+    target: str
+    failed: float
+    executed: float
+    current: str
+    usually_failed: float
+    usually_executed: float
+
+    @property
+    def surplus(self) -> float:
+        """The target's ratio less the current one's; what never ran has not failed."""
+        ratio = self.failed / self.executed if self.executed else 0.0
+        usual = self.usually_failed / self.usually_executed if self.usually_executed else 0.0
+        return ratio - usual
+
+    @property
+    def surplus_at_least(self) -> float:
+        """The lower end of the surplus's 95 % interval (Newcombe's, 1998, of Wilson's intervals).
+
+        It holds for few samples too. What the current build does not do at all, the
+        target is judged on by itself.
+        """
+        low, ratio, _ = _wilson(self.failed, self.executed)
+        if not self.usually_executed:
+            return low
+        _, usual, high = _wilson(self.usually_failed, self.usually_executed)
+        return ratio - usual - hypot(ratio - low, high - usual)
+
+    def told(self) -> str:
+        """The numbers, as a sentence."""
+        ratio = self.failed / self.executed if self.executed else 0.0
+        usual = self.usually_failed / self.usually_executed if self.usually_executed else 0.0
+        return (
+            f"{ratio:.0%} of {self.target}'s {self.what} failed "
+            f"({self.failed:.0f} of {self.executed:.0f}), {usual:.0%} of {self.current}'s "
+            f"({self.usually_failed:.0f} of {self.usually_executed:.0f})"
+        ).replace("%", " %")
+
+
+def _rates(seen: Measurements) -> tuple[_Rate, ...]:
+    def rate(what: str, failures: str, executions: str) -> _Rate:
+        def pair(sample: BuildSample) -> tuple[float, float]:
+            executed: float = getattr(sample, executions)
+            # Both are counted apart, a scrape may come between them.
+            return min(getattr(sample, failures), executed), executed
+
+        return _Rate(
+            what,
+            seen.target.build_id,
+            *pair(seen.target),
+            seen.current.build_id,
+            *pair(seen.current),
+        )
+
+    return (
+        rate("workflow tasks", "task_failures", "tasks"),
+        rate("activities", "activity_failures", "activities"),
+        rate("workflows", "workflow_failures", "workflows"),
+    )
+
+
+def _wilson(failed: float, executed: float) -> tuple[float, float, float]:
+    """The ratio of failures between the ends of its 95 % interval (Wilson's, 1927)."""
+    if executed <= 0:
+        return 0.0, 0.0, 1.0
+    ratio = failed / executed
+    shrink = 1 + _Z**2 / executed
+    centre = (ratio + _Z**2 / (2 * executed)) / shrink
+    half = _Z * sqrt(ratio * (1 - ratio) / executed + _Z**2 / (4 * executed**2)) / shrink
+    # Exact at the ends, where rounding would leave a trace.
+    low = centre - half if failed else 0.0
+    high = centre + half if failed < executed else 1.0
+    return low, ratio, high

@@ -1,0 +1,203 @@
+"""What was read of a deployment at one moment, as plain data.
+
+All times are timezone-aware UTC datetimes. ``None`` means *not known* or *never*, as each
+field says; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, get_args
+
+__all__ = [
+    "STARTABLE",
+    "STRATEGIES",
+    "BuildSample",
+    "CheckResult",
+    "GateRun",
+    "Measurements",
+    "Observation",
+    "Ramp",
+    "Status",
+    "Strategy",
+    "Version",
+]
+
+Strategy = Literal["compatible", "incompatible", "new-default-set"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+
+
+Status = Literal[
+    "unregistered",  # the server does not know it: no worker of it has polled yet
+    "created",
+    "inactive",
+    "ramping",
+    "current",
+    "draining",
+    "drained",
+    "unknown",  # the server gives no clear status; never safe
+]
+
+
+STARTABLE = ("STOPPED", "EXITED", "FATAL")
+"""The states of a program that does not run, and could be started."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One build of a worker deployment, as the server, visibility and supervisord see it."""
+
+    build_id: str
+    status: Status
+    strategy: str | None = None
+    version_set: str | None = None
+    fingerprint: str | None = None
+    created_at: datetime | None = None
+    first_activated_at: datetime | None = None
+    """When it first became current or ramping: from then on it has its place."""
+    drained_since: datetime | None = None
+    """When the server last changed its drainage to DRAINED; None while it is not drained."""
+    drainage_checked_at: datetime | None = None
+    open_runs: int | None = None
+    """Running workflows on it by visibility; None where the count failed."""
+    backlog: int | None = None
+    """Tasks waiting in its queues; None where the server did not say."""
+    workers: int | None = None
+    """Worker processes whose heartbeat is fresh; None where the list failed."""
+    queues: frozenset[str] | None = None
+    """Task queues that its live workers poll; None where the list failed."""
+    process: str | None = None
+    """Its program's state in supervisord (RUNNING, STOPPED, ...), RUNNING if any of several
+    runs; None where there is none."""
+    partly_stopped: bool = False
+    """Whether one of several programs could be started, while another runs."""
+    started_at: datetime | None = None
+    """When the last of its programs here was started; None where none ever was."""
+    behavior: str | None = None
+    """What its workers declared for workflows that say nothing: pinned or auto-upgrade."""
+    blocked: str | None = None
+    """Why it must get no traffic: it was rolled back. A new fingerprint lifts it."""
+    unblocked: bool = False
+    """Whether rollout.toml's `unblock` has lifted a block of this code once."""
+    verified: Mapping[str, str] = field(default_factory=dict)
+    """For each build whose runs were replayed: ``passed``, or what broke."""
+    described: bool = True
+    """Whether its metadata could be read; where not, None above says nothing at all."""
+    gate_round: int = 0
+    """How many times an operator has asked for its gate to be tried again."""
+    last_current_at: datetime | None = None
+    """When it last became current; None where it never was."""
+    deactivated_at: datetime | None = None
+    """When it last stopped being current or ramping; None where it is, or never was."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it has a program here that does not run, and could be started."""
+        return self.process in STARTABLE
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """The version that a part of new runs goes to."""
+
+    build_id: str
+    percentage: float
+    """0 to 100."""
+
+
+@dataclass(frozen=True)
+class GateRun:
+    """One try of the smoke run that is pinned to the target."""
+
+    task_queue: str
+    attempt: int
+    """Counted from 1."""
+    outcome: Literal["running", "passed", "failed"]
+    detail: str = ""
+    """Why it failed."""
+
+
+@dataclass(frozen=True)
+class BuildSample:
+    """What Prometheus has of one build, over the window of `Measurements`."""
+
+    build_id: str
+    tasks: float = 0.0
+    """Workflow tasks executed, failed ones too."""
+    task_failures: float = 0.0
+    """A workflow whose code raises, or that cannot be replayed, fails its task again and again
+    and never closes."""
+    activities: float = 0.0
+    """Activities executed, each try by itself, local ones too."""
+    activity_failures: float = 0.0
+    workflows: float = 0.0
+    """Workflows closed, or continued as new."""
+    workflow_failures: float = 0.0
+    non_determinism: float = 0.0
+    """Workflow tasks that failed because the code does not match the history."""
+    schedule_to_start_p95: float | None = None
+    """Seconds a workflow task waits for a worker; None without samples."""
+    end_to_end_p95: float | None = None
+    """Seconds from start to end of the runs of `Measurements.compared_type`; None without one."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The value of one of rollout.toml's own queries; None where it gave none."""
+
+    name: str
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Target against current, from Prometheus, over the last ``window`` seconds."""
+
+    window: float
+    target: BuildSample
+    current: BuildSample
+    compared_type: str | None = None
+    """The workflow type whose end-to-end latency speaks most against the target, of those that
+    both builds closed often enough."""
+    checks: tuple[CheckResult, ...] = ()
+    check_problems: tuple[str, ...] = ()
+    """Why checks have no value, a sentence each."""
+    problem: str | None = None
+    """Why Prometheus could not be asked; the numbers mean nothing then."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that was read at one moment."""
+
+    deployment: str
+    namespace: str
+    at: datetime
+    exists: bool = True
+    """Whether the server knows the deployment."""
+    current: str | None = None
+    ramping: Ramp | None = None
+    current_changed_at: datetime | None = None
+    ramping_changed_at: datetime | None = None
+    """When the ramping version or its percentage last changed."""
+    routing_settled: bool = True
+    """Whether the last routing change has reached every task queue (or took longer than the
+    server ever needs, and is taken as settled)."""
+    conflict_token: bytes = b""
+    manager: str = ""
+    versions: tuple[Version, ...] = ()
+    gates: tuple[GateRun, ...] = ()
+    """The tries of the target's gate, of its current round and code."""
+    measurements: Measurements | None = None
+    """None where nothing ramps, or no analysis is configured."""
+    problems: tuple[str, ...] = ()
+    """What could not be read, a sentence each."""
+
+    def version(self, build_id: str) -> Version:
+        """The version ``build_id``, `unregistered` where the server does not know it."""
+        for version in self.versions:
+            if version.build_id == build_id:
+                return version
+        return Version(build_id, "unregistered")

@@ -1,0 +1,1 @@
+"""supervisord's processes and the deployment's versions as Prometheus metrics."""

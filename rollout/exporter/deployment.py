@@ -1,0 +1,144 @@
+"""The worker deployment's versions as metrics: what the server says of them, and the verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import get_args
+
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from rollout.core.observation import Observation, Status, Version
+from rollout.core.verdict import safe_to_stop, target_share
+
+__all__ = ["STALE_AFTER", "DeploymentMetrics"]
+
+STALE_AFTER = 15.0
+"""Seconds for which an observation is served; after that, no value rather than an old one.
+A single read that fails or is slow leaves no gap in the graphs."""
+
+_PREFIX = "temporal_worker_deployment"
+_VERSION_LABELS = ("namespace", "deployment_name", "build_id")
+
+
+@dataclass(frozen=True)
+class _Reading:
+    observation: Observation
+    target: str | None
+    taken: float
+
+
+class DeploymentMetrics(Collector):
+    """The newest observation of the deployment, as long as it is not stale.
+
+    Written by the event loop, read by the threads that serve scrapes.
+    ``clock`` gives seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._reading: _Reading | None = None
+        self._reachable = False
+
+    def saw(self, observation: Observation, target: str | None) -> None:
+        """Take ``observation`` as what is, and ``target`` as the build that is wanted."""
+        self._reading = _Reading(observation, target, self._clock())
+        self._reachable = True
+
+    def missed(self) -> None:
+        """The deployment could not be read just now."""
+        self._reachable = False
+
+    def collect(self) -> Iterable[Metric]:
+        """Every series of one scrape; those of the versions only from a fresh observation."""
+        reading = self._reading
+        fresh = reading is not None and self._clock() - reading.taken < STALE_AFTER
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_up",
+            "Whether the deployment was read from Temporal just now (1) or not (0).",
+            value=int(fresh and self._reachable),
+        )
+        if reading is None:
+            return
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_last_observation_time_seconds",
+            "When the deployment was last read, in seconds since 1970.",
+            value=reading.observation.at.timestamp(),
+        )
+        if fresh:
+            yield from _versions(reading.observation, reading.target)
+            yield _routing_changes(reading.observation)
+
+
+def _versions(observation: Observation, target: str | None) -> Iterable[Metric]:
+    status = _gauge(
+        "version_status",
+        "Whether the version has this status (1) or not (0); "
+        "unregistered: a program runs it, and the server does not know it.",
+        "status",
+    )
+    share = _gauge("version_target_ratio", "Share of new runs meant for the version, 0 to 1.")
+    open_runs = _gauge(
+        "version_open_workflows", "Running workflows on the version; absent where not known."
+    )
+    workers = _gauge(
+        "version_workers",
+        "Worker processes of the version with a fresh heartbeat; absent where not known.",
+    )
+    safe = _gauge(
+        "version_safe_to_stop",
+        "Whether the version's workers may be stopped (1) or not (0); unknown is not safe.",
+    )
+    drained = _gauge(
+        "version_drained_since_seconds",
+        "When the version was drained, in seconds since 1970; absent while it is not.",
+    )
+    for version in observation.versions:
+        labels = _labels(observation, version)
+        for name in get_args(Status):
+            status.add_metric((*labels, name), int(version.status == name))
+        share.add_metric(labels, target_share(observation, version.build_id))
+        verdict = safe_to_stop(observation, version.build_id, target)
+        safe.add_metric(labels, int(verdict.safe_to_stop))
+        _add_known(open_runs, labels, version.open_runs)
+        _add_known(workers, labels, version.workers)
+        _add_known(drained, labels, version.drained_since)
+    return status, share, open_runs, workers, safe, drained
+
+
+def _routing_changes(observation: Observation) -> Metric:
+    changes = _gauge(
+        "routing_change_time_seconds",
+        "When the current or the ramping version, or its percentage, last changed, in seconds "
+        "since 1970; build_id is the version that took the place, empty if none did.",
+        "kind",
+    )
+    ramping = observation.ramping.build_id if observation.ramping else ""
+    for kind, build_id, changed_at in (
+        ("current", observation.current or "", observation.current_changed_at),
+        ("ramping", ramping, observation.ramping_changed_at),
+    ):
+        labels = (observation.namespace, observation.deployment, build_id, kind)
+        _add_known(changes, labels, changed_at)
+    return changes
+
+
+def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{_PREFIX}_{name}", documentation, labels=(*_VERSION_LABELS, *labels))
+
+
+def _labels(observation: Observation, version: Version) -> tuple[str, ...]:
+    return observation.namespace, observation.deployment, version.build_id
+
+
+def _add_known(
+    family: GaugeMetricFamily, labels: tuple[str, ...], value: datetime | int | None
+) -> None:
+    """Add ``value``; what is not known has no series, so that it never reads as zero."""
+    if isinstance(value, datetime):
+        family.add_metric(labels, value.timestamp())
+    elif value is not None:
+        family.add_metric(labels, value)

@@ -1,0 +1,1 @@
+"""Setting a checkout up: its virtual environment, Prometheus and Grafana."""

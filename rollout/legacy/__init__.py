@@ -1,1 +1,0 @@
-"""Build-id version sets, for servers without worker deployments."""

@@ -1,0 +1,1 @@
+"""All that is asked of Prometheus: the queries, and the one client that sends them."""

@@ -1,0 +1,150 @@
+"""The preflight: everything that would keep the stack from coming up, found before it starts.
+
+`rollout check` prints one line a problem and changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ipaddress
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+
+import psutil
+
+from rollout.base.exit import Misuse
+from rollout.base.listeners import can_listen, describe, holder, is_free
+from rollout.base.settings import PORTS, SUPERVISORD_CONF, VENV_BIN, metrics_host, port
+from rollout.core.config_file import load
+from rollout.stack import self_checks
+from rollout.stack.problem import Problem
+from rollout.supervision import conf as supervisor_conf
+from rollout.supervision import launch
+from rollout.supervision.launches import Launch, see_through
+from rollout.supervision.supervisord import find_supervisord
+
+__all__ = ["check", "problems"]
+
+_SOCKET_LIMIT = 100  # bytes; supervisord adds its pid, and the kernel takes 107
+
+
+def check(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout check``."""
+    parser.description = (
+        "Find what is wrong with rollout.toml, and where there is a supervisord.conf beside it "
+        "what would keep its programs from coming up; nothing is started."
+    )
+    parser.epilog = (
+        "Ends with 0 where all is well, 2 where a file is wrong, 1 for anything else.\n\n"
+        "example:\n  rollout check"
+    )
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.set_defaults(run=_run)
+
+
+def _run(given: argparse.Namespace) -> int:
+    deployment = load(given.config).deployment
+    found = problems() if SUPERVISORD_CONF.exists() else []
+    code = max((problem.code for problem in found), default=0)
+    if given.json:
+        baseline = deployment.baseline or deployment.target
+        names = {"deployment": deployment.name, "baseline": baseline, "target": deployment.target}
+        print(json.dumps({**names, "problems": [problem.text for problem in found]}))
+        return code
+    for problem in found:
+        print(f"check: {problem.text}", file=sys.stderr)
+    if not code:
+        print("check: nothing stands in the way")
+    return code
+
+
+def problems() -> list[Problem]:
+    """Every problem; where none has a code but 0, `make up` may go ahead."""
+    if wrong := [*_wrong_ports(), *_wrong_metrics_host()]:
+        return wrong
+    if not (VENV_BIN / "supervisord").exists():
+        return [Problem("supervisord is not installed; run `make setup`", 1)]
+    conf = supervisor_conf.read(SUPERVISORD_CONF)
+    found = [Problem(text) for text in conf.problems]
+    if conf.socket and len(os.fsencode(conf.socket)) > _SOCKET_LIMIT:
+        found.append(
+            Problem(f"{conf.socket} is too long a path for a socket: move the folder higher up")
+        )
+    started: list[Launch] = []
+    for program in conf.programs:
+        try:
+            start = see_through(program)
+        except Misuse as misuse:
+            found.append(Problem(f"{program.name}: {misuse}", misuse.code))
+            continue
+        if start.needed:
+            started.append(start)
+    found += [
+        *_missing_commands(started),
+        *_shared_ports(started),
+        *_taken_ports(started),
+        *self_checks.answers(started),
+    ]
+    # A warning may be no more than what follows from a mistake: that comes first.
+    return [problem for problem in found if problem.code] or found
+
+
+def _wrong_ports() -> Iterator[Problem]:
+    for name in PORTS:
+        try:
+            port(name)
+        except Misuse as misuse:
+            yield Problem(str(misuse))
+
+
+def _wrong_metrics_host() -> Iterator[Problem]:
+    host = metrics_host()
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        yield Problem(f"METRICS_HOST={host!r} is no IP address")
+        return
+    if not can_listen(host):
+        yield Problem(f"METRICS_HOST={host} is no address of this machine", 1)
+
+
+def _missing_commands(started: Sequence[Launch]) -> Iterator[Problem]:
+    search = launch.search_path()
+    for start in started:
+        if shutil.which(start.command[0], path=search) is None:
+            yield Problem(f"{start.name}: {start.command[0]} is not installed; run `make setup`", 1)
+
+
+def _shared_ports(started: Sequence[Launch]) -> Iterator[Problem]:
+    owner: dict[int, str] = {}
+    for start in started:
+        for number in start.ports:
+            if number in owner:
+                yield Problem(f"port {number} is given to both {owner[number]} and {start.name}")
+            owner[number] = start.name
+
+
+def _taken_ports(started: Sequence[Launch]) -> Iterator[Problem]:
+    variables = {port(name): name for name in PORTS}
+    supervisord = asyncio.run(find_supervisord())
+    for start in started:
+        for number in start.ports:
+            if is_free(number):
+                continue
+            owner = holder(number)
+            if owner is not None and _is_child(owner, supervisord):
+                continue
+            move = f"; {variables[number]}=... moves it" if number in variables else ""
+            yield Problem(f"port {number} ({start.name}) is taken by {describe(owner)}{move}", 1)
+
+
+def _is_child(process: psutil.Process, supervisord: psutil.Process | None) -> bool:
+    """Whether the stack runs already and ``process`` is a part of it."""
+    with contextlib.suppress(psutil.Error):
+        return supervisord is not None and supervisord in process.parents()
+    return False

@@ -1,0 +1,1 @@
+"""supervisord: its RPC, its configuration, what its programs run, and their launcher."""

@@ -1,0 +1,147 @@
+"""Whether a new worker's program may be added: every reason against it, before anything changes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from pathlib import Path
+
+from rollout.base.exit import Failure, Misuse
+from rollout.base.listeners import is_free
+from rollout.supervision import conf as supervisor_conf
+from rollout.supervision.fleet.loading import Loader
+from rollout.supervision.fleet.program_files import NewWorker, free_port, shown, taken_ports, unseen
+from rollout.supervision.programs import WorkerProgram, worker_programs
+from rollout.supervision.rpc import Program, Supervisor
+
+__all__ = ["Admission", "refuse_mistakes"]
+
+_CHECK_SECONDS = 60.0
+_FILES = re.compile(r"^\[include\][^\[]*?^files\s*[=:]\s*", re.MULTILINE)
+
+
+class Admission:
+    """Judges ``worker``. Each `Failure` says why it cannot be added, and what to do."""
+
+    def __init__(self, supervisor: Supervisor, loader: Loader, worker: NewWorker) -> None:
+        self._supervisor = supervisor
+        self._loader = loader
+        self._worker = worker
+
+    async def refuse_existing(self) -> None:
+        """Raise `Failure` where the build has a program, or the program's name is in use."""
+        build_id, name = self._worker.build_id, self._worker.name
+        states = {each.namespec: each.state for each in await self._supervisor.processes()}
+        for each in worker_programs(await self._supervisor.config()):
+            if self._is_same_build(each):
+                raise Failure(
+                    f"{build_id} has the program {each.name} already, in state "
+                    f"{states.get(each.name, 'UNKNOWN')}: `supervisorctl start {each.name}` starts "
+                    f"it, `python -m rollout retire {build_id}` removes it"
+                )
+        if await self._loader.members({name}):
+            raise Failure(
+                f"supervisord has another program called {name}: remove that one, or write this "
+                "one's file in workers/programs by hand, under another name"
+            )
+        for each in self._written():
+            if self._is_same_build(each) and each.name != name:
+                raise Failure(
+                    f"{build_id} has the program {each.name} already, which is not loaded: "
+                    f"`supervisorctl update {each.name}` loads it"
+                )
+
+    async def refuse_code(self, root: Path) -> None:
+        """Raise `Misuse` or `Failure` where the build's own command refuses its options or code."""
+        python = root / ".venv" / "bin" / "python"
+        try:
+            checking = await asyncio.create_subprocess_exec(
+                *(str(python), "-m", "workers", *self._worker.words, "--check"),
+                cwd=root,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except FileNotFoundError as error:
+            raise Failure(f"{python} is missing; run `make setup`") from error
+        try:
+            _, said = await asyncio.wait_for(checking.communicate(), _CHECK_SECONDS)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            raise Failure(f"the check of the build took more than {_CHECK_SECONDS:g} s") from error
+        finally:
+            if checking.returncode is None:
+                checking.kill()
+                await checking.wait()
+        if checking.returncode:
+            lines = said.decode(errors="replace").strip().splitlines()
+            reason = lines[-1].removeprefix("workers: ") if lines else "its check said nothing"
+            raise (Misuse if checking.returncode == Misuse.code else Failure)(reason)
+
+    async def port(self, wanted: int | None) -> int:
+        """The port for its metrics: ``wanted``, or the first free one.
+
+        Raises `Failure` where that port is another's, and where a file that says
+        something else stands in the place of the new one.
+        """
+        file, name = self._loader.file(self._worker.name), self._worker.name
+        old = self._worker.port_in(file)
+        if old is None and file.exists():
+            raise Failure(
+                f"{shown(file)} exists already, says something else, and is not loaded: "
+                f"`supervisorctl update {name}` loads it as it is; delete it to start over"
+            )
+        if old is not None and wanted in (None, old):
+            return old  # somebody died between writing it and loading it
+        loaded = [each.command for each in await self._supervisor.config()]
+        written = [each.command for each in supervisor_conf.read(self._loader.conf).programs]
+        taken = taken_ports([*loaded, *map(shlex.join, written)])
+        if wanted is None:
+            return free_port(taken)
+        if wanted in taken or not is_free(wanted):
+            raise Failure(f"port {wanted} is another program's; {free_port(taken)} is free")
+        return wanted
+
+    def _is_same_build(self, other: WorkerProgram) -> bool:
+        mine = (self._worker.deployment, self._worker.build_id)
+        return (other.deployment, other.build_id) == mine
+
+    def _written(self) -> tuple[WorkerProgram, ...]:
+        """The workers that the files describe now, whatever supervisord has read of them."""
+        return worker_programs(
+            Program(each.name, each.name, shlex.join(each.command), True, each.autostart, None)
+            for each in supervisor_conf.read(self._loader.conf).programs
+        )
+
+
+def refuse_mistakes(conf: Path, file: Path, text: str) -> None:
+    """Raise `Failure` where ``file`` with ``text`` would be a mistake among the files of ``conf``.
+
+    supervisord's own reader judges them all together, with the new one under a
+    name that no include pattern takes. What was wrong before is not held against it,
+    unless nothing can be read for it.
+    """
+    before = supervisor_conf.read(conf)
+    if before.problems and not before.programs:
+        raise Failure(f"nothing can be added until this is mended: {before.problems[0]}")
+    if file.exists():
+        return  # it has been read just now
+    candidate, trial = unseen(file), unseen(conf)
+    lines, found = _FILES.subn(
+        lambda match: f"{match[0]}{candidate.relative_to(conf.parent)} ",
+        conf.read_text(encoding="utf-8"),
+        count=1,
+    )
+    if not found:
+        raise Failure(f"{shown(conf)} needs `files = workers/programs/*.ini` in [include]")
+    try:
+        candidate.write_text(text, encoding="utf-8")
+        trial.write_text(lines, encoding="utf-8")
+        after = supervisor_conf.read(trial).problems
+    finally:
+        candidate.unlink(missing_ok=True)
+        trial.unlink(missing_ok=True)
+    for problem in after:
+        told = problem.replace(candidate.name, file.name).replace(trial.name, conf.name)
+        if told not in before.problems:
+            raise Failure(f"{shown(file)} would be a mistake: {told}")

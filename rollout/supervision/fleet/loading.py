@@ -1,0 +1,136 @@
+"""Having supervisord take up or drop program files: one change at a time, others untouched."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator, Collection
+from pathlib import Path
+
+import structlog
+
+from rollout.base.exit import Failure
+from rollout.supervision import conf as supervisor_conf
+from rollout.supervision.fleet import program_files
+from rollout.supervision.rpc import NotRunning, Process, Supervisor
+
+__all__ = ["BUSY", "PERIOD", "Loader"]
+
+log = structlog.get_logger(__name__)
+
+BUSY = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
+"""The states in which a process exists or will again, by itself."""
+
+PERIOD = 0.1
+"""Seconds between two looks at a condition."""
+
+_LOCK_SECONDS = 30.0
+
+
+class Loader:
+    """Loads and unloads the program files of the stack at ``root``."""
+
+    def __init__(self, supervisor: Supervisor, root: Path) -> None:
+        self._supervisor = supervisor
+        self._lock_file = root / "var" / "run" / "programs.lock"
+        self.conf = root / "supervisord.conf"
+        self.folder = root / "workers" / "programs"
+
+    def file(self, program: str) -> Path:
+        """Where the file of ``program`` is, or would be."""
+        return self.folder / f"{program}.ini"
+
+    @contextlib.asynccontextmanager
+    async def alone(self, seconds: float = _LOCK_SECONDS) -> AsyncIterator[None]:
+        """Hold the lock of all who change program files here: of two updates at once one fails.
+
+        The kernel lets go of it when its holder dies. Raises `Failure` where it is
+        not to be had within ``seconds``.
+        """
+        self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            await self._take(descriptor, seconds)
+            program_files.sweep(self.folder, self.conf.parent)
+            yield
+        finally:
+            os.close(descriptor)
+
+    async def members(self, groups: Collection[str]) -> list[Process]:
+        """The loaded processes of ``groups``."""
+        return [each for each in await self._supervisor.processes() if each.group in groups]
+
+    async def reread(self) -> None:
+        """Have supervisord read its files again; nothing is started or stopped."""
+        try:
+            await self._supervisor.reread()
+        except NotRunning:
+            raise
+        except Failure as failure:
+            raise self._explained(failure) from failure
+
+    async def update(self, group: str) -> None:
+        """Make ``group`` as the files describe it; again where another update came between."""
+        for tries_left in (2, 1, 0):
+            try:
+                await self._supervisor.update(group)
+            except NotRunning:
+                raise
+            except Failure as failure:
+                if not tries_left or _unreadable(failure):
+                    raise self._explained(failure) from failure
+                await asyncio.sleep(PERIOD)
+            else:
+                return
+
+    async def until_none(
+        self, names: Collection[str], states: Collection[str], seconds: float
+    ) -> None:
+        """Return once none of the programs ``names`` is in one of ``states``."""
+        deadline = time.monotonic() + seconds
+        while True:
+            processes = await self._supervisor.processes()
+            left = [p.namespec for p in processes if p.namespec in names and p.state in states]
+            if not left:
+                return
+            if time.monotonic() > deadline:
+                raise Failure(
+                    f"{left[0]} did not end within {seconds:g} s; "
+                    f"`supervisorctl signal KILL {left[0]}` ends it at once"
+                )
+            await asyncio.sleep(PERIOD)
+
+    async def _take(self, descriptor: int, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        told = False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise Failure(
+                        f"programs are being added or removed by somebody else for {seconds:g} s "
+                        f"now, who holds {self._lock_file}; try again once they have ended"
+                    ) from error
+            else:
+                return
+            if not told:
+                log.info("waiting until another change of the programs is done")
+                told = True
+            await asyncio.sleep(PERIOD)
+
+    def _explained(self, failure: Failure) -> Failure:
+        if not _unreadable(failure):
+            return failure
+        problems = supervisor_conf.read(self.conf).problems or (str(failure),)
+        return Failure(
+            "supervisord cannot read its configuration, so no program can be added or removed "
+            f"until this is mended: {problems[0]}"
+        )
+
+
+def _unreadable(failure: Failure) -> bool:
+    return "CANT_REREAD" in str(failure)

@@ -1,0 +1,242 @@
+"""A worker's program file: its name, its text, and the port on which it serves metrics.
+
+Nothing here talks to supervisord; `rollout.supervision.fleet.fleet` does.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.options import UnhosedConfigParser
+
+from rollout.base.exit import Failure, Misuse
+from rollout.base.listeners import is_free
+from rollout.base.names import valid_build_id, valid_deployment
+from rollout.base.settings import PORTS
+from rollout.base.settings import port as port_of
+from rollout.supervision.launch import expand
+
+__all__ = [
+    "NewWorker",
+    "drop_logs",
+    "free_port",
+    "own_sections",
+    "program_name",
+    "shown",
+    "sweep",
+    "taken_ports",
+    "unseen",
+    "write",
+]
+
+# The shipped worker-v1.ini and worker-v2.ini have this text too, with a variable
+# for their port. startsecs: a worker that dies later than that is started again for
+# ever, without backoff. stopwaitsecs: more than the worker's own --drain, 10 s.
+_TEXT = """\
+[program:{name}]
+command = %(here)s/../../.venv/bin/python -m rollout launch --port {port}
+          python -m workers {words}
+          --metrics-port {port}
+directory = %(here)s/../..
+startsecs = 5
+autorestart = true
+stopwaitsecs = 20
+priority = 50
+redirect_stderr = true
+stdout_logfile = %(here)s/../../var/log/{name}.log
+stdout_logfile_maxbytes = 10MB
+stdout_logfile_backups = 2
+"""
+_PORTS = range(9103, 10_000)  # 9101 and 9102 are the shipped builds' own
+_NEW = ".new"
+_LOG_KEPT_SECONDS = 7 * 24 * 3600.0
+# No blank, quote, ; # % or $: in a program file supervisord or the launcher would
+# take each of them for something else than itself.
+_WORD = re.compile(r"[\w.+:/@=,-]+")
+_TOLD = (
+    *("--build-id", "--strategy", "--deployment", "--task-queue", "--app", "--metrics-port"),
+    *("--managed", "--check", "--help", "-h"),
+)
+
+
+def program_name(build_id: str) -> str:
+    """What supervisord calls the worker of ``build_id``: ``worker-`` and the build id.
+
+    A colon becomes a minus sign, for in supervisord's names it parts group and
+    program; nothing else that a build id may hold needs changing. Raises `Misuse`
+    for what is no build id.
+    """
+    return f"worker-{valid_build_id(build_id).replace(':', '-')}"
+
+
+@dataclass(frozen=True)
+class NewWorker:
+    """What the worker of a program file to come is told. It is managed: the controller routes.
+
+    Raises `Misuse` for a word that cannot stand in a program file as it is, and for
+    a further flag that is told otherwise.
+    """
+
+    build_id: str
+    strategy: str
+    deployment: str
+    app: str | None = None
+    task_queue: str | None = None
+    flags: tuple[str, ...] = ()
+    """Further words for the worker, as in ``("--drain", "30s")``."""
+
+    def __post_init__(self) -> None:
+        valid_build_id(self.build_id)
+        valid_deployment(self.deployment)
+        for word in self.words:
+            if not _WORD.fullmatch(word):
+                raise Misuse(
+                    f"{word!r} cannot stand in a program file as it is: use letters, digits and "
+                    "_ . + : / @ = , - or write the file in workers/programs by hand"
+                )
+        for flag in self.flags:
+            # argparse takes a flag's beginning for the whole of it.
+            name = flag.partition("=")[0]
+            if name.startswith("-") and any(each.startswith(name) for each in _TOLD):
+                raise Misuse(f"{name} cannot be among a new worker's further flags: leave it out")
+
+    @property
+    def name(self) -> str:
+        """What supervisord calls it."""
+        return program_name(self.build_id)
+
+    @property
+    def words(self) -> list[str]:
+        """What follows ``python -m workers``, without the metrics port."""
+        return [*self._identity(), *self._details()]
+
+    def render(self, port: int | str) -> str:
+        """The text of its program file, with ``port`` for its metrics."""
+        lines = filter(None, (self._identity(), self._details()))
+        words = f"\n{' ' * 10}".join(map(" ".join, lines))
+        return _TEXT.format(name=self.name, words=words, port=port)
+
+    def port_in(self, file: Path) -> int | None:
+        """The metrics port in ``file``, where it is what `render` makes of the rest; else None."""
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return None
+        match = re.search(r"^\s+--metrics-port (\d+)$", text, re.MULTILINE)
+        return int(match[1]) if match and text == self.render(match[1]) else None
+
+    def _identity(self) -> list[str]:
+        return ["--build-id", self.build_id, "--strategy", self.strategy, "--managed"]
+
+    def _details(self) -> list[str]:
+        # In full, although they may be defaults: supervisord's environment could hold others.
+        words = ["--deployment", self.deployment]
+        for name, value in (("--task-queue", self.task_queue), ("--app", self.app)):
+            if value is not None:
+                words += [name, value]
+        return [*words, *self.flags]
+
+
+def taken_ports(
+    commands: Iterable[str | Sequence[str]], environ: Mapping[str, str] = os.environ
+) -> set[int]:
+    """Every number in ``commands`` that may be a port, and the stack's own ports.
+
+    Too many of them do no harm, one too few makes two programs wait for each other.
+    """
+    taken = {port_of(name, environ) for name in PORTS} | set(PORTS.values())
+    for command in commands:
+        text = command if isinstance(command, str) else " ".join(command)
+        try:
+            texts = (text, expand(text, environ))
+        except KeyError:  # a variable that only supervisord's environment has
+            texts = (text, "")
+        for each in texts:
+            taken.update(map(int, re.findall(r"(?<!\d)\d{4,5}(?!\d)", each)))
+    return taken
+
+
+def free_port(taken: set[int]) -> int:
+    """The first port from 9103 up that is not ``taken`` and on which nothing listens now."""
+    for port in _PORTS:
+        if port not in taken and is_free(port):
+            return port
+    raise Failure("no port from 9103 to 9999 is free for the worker's metrics; give one")
+
+
+def own_sections(folder: Path, section: str) -> list[Path]:
+    """The program files in ``folder`` that hold ``section``, as ``program:worker-v3``.
+
+    Raises `Failure` naming a file that holds others as well: it is not ours to
+    delete, nor to rewrite.
+    """
+    found = []
+    for file in sorted(folder.glob("*.ini")):
+        sections = _sections(file)
+        if section not in sections:
+            continue
+        others = [f"[{each}]" for each in sections if each != section]
+        if others:
+            raise Failure(
+                f"{shown(file)} holds {', '.join(others)} as well as [{section}]: remove the "
+                f"latter by hand, then run `supervisorctl update {section.partition(':')[2]}`"
+            )
+        found.append(file)
+    return found
+
+
+def write(file: Path, text: str) -> None:
+    """Make ``file`` hold ``text``; whoever reads it finds the old text or the new one, whole."""
+    new = unseen(file)
+    with new.open("w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    new.replace(file)
+
+
+def sweep(*folders: Path) -> None:
+    """Delete what somebody who was killed while writing has left behind."""
+    for folder in folders:
+        for file in folder.glob(f".*{_NEW}"):
+            file.unlink(missing_ok=True)
+
+
+def drop_logs(folder: Path, removed: Iterable[str], in_use: Collection[Path]) -> None:
+    """Delete what the programs ``removed`` have rotated away, and old logs of workers long gone.
+
+    The last log of a removed program stays for a week after its last line; one
+    that is ``in_use`` is never touched.
+    """
+    for name in removed:
+        for file in folder.glob(f"{name}.log.*"):
+            file.unlink(missing_ok=True)
+    for file in folder.glob("worker-*.log"):
+        if file not in in_use and time.time() - file.stat().st_mtime > _LOG_KEPT_SECONDS:
+            file.unlink(missing_ok=True)
+
+
+def shown(file: Path) -> str:
+    """How a message calls ``file``: from where the reader is."""
+    return os.path.relpath(file)
+
+
+def unseen(file: Path) -> Path:
+    """A name beside ``file`` that no include pattern takes, for its dot and for its ending."""
+    return file.with_name(f".{file.name}{_NEW}")
+
+
+def _sections(file: Path) -> list[str]:
+    """The names of the sections in ``file``; none where it cannot be read as supervisord would."""
+    parser = UnhosedConfigParser()
+    try:
+        parser.read_string(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, configparser.Error):
+        return []
+    return list(parser.sections())

@@ -1,0 +1,67 @@
+"""What a worker says of its build, as version metadata: strategy, code, versioning behavior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from temporalio.client import Client
+
+from rollout.base.exit import Failure
+from rollout.temporal.observer import version_metadata
+from rollout.temporal.routing import Actor
+
+__all__ = ["Declaration", "admit", "declare"]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A build, as its own worker describes it."""
+
+    deployment: str
+    build_id: str
+    strategy: str
+    fingerprint: str
+    behavior: str = "pinned"
+    """Of workflows that say nothing themselves: ``pinned`` or ``auto-upgrade``."""
+    exceptions: str = ""
+    """Workflows that say something else themselves, as in ``Poll auto-upgrade``."""
+
+    def as_metadata(self) -> dict[str, str]:
+        """The entries of the version's metadata, texts all of them."""
+        return {
+            "strategy": self.strategy,
+            "fingerprint": self.fingerprint,
+            "behavior": self.behavior,
+            "behavior_exceptions": self.exceptions,
+        }
+
+
+async def admit(client: Client, build: Declaration, *, allow_changed_code: bool) -> None:
+    """Refuse a build id that has come back with different code; call it before polling.
+
+    Runs that are pinned to a build id are replayed on whatever code polls for
+    it, so changed code under an old name breaks them. Raises `Failure` with
+    both fingerprints.
+    """
+    known = await version_metadata(client, build.deployment, build.build_id) or {}
+    before = known.get("fingerprint")
+    if before not in (None, build.fingerprint) and not allow_changed_code:
+        raise Failure(
+            f"build {build.build_id} was deployed with code {before}, and this is code "
+            f"{build.fingerprint}: give changed code a build id of its own "
+            "(--allow-changed-code if replaying its runs on it is known to be safe)"
+        )
+
+
+async def declare(client: Client, build: Declaration, identity: str) -> bool:
+    """Write the declaration; False where the server does not know the version yet.
+
+    The server learns of a version when its first worker polls.
+    """
+    known = await version_metadata(client, build.deployment, build.build_id)
+    if known is None:
+        return False
+    wanted = build.as_metadata()
+    if any(known.get(key, "") != value for key, value in wanted.items()):
+        await Actor(client, build.deployment, identity).annotate(build.build_id, wanted)
+    return True

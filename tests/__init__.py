@@ -1,1 +1,0 @@
-"""Behaviour, checked against real servers."""

@@ -1,0 +1,298 @@
+"""The controller as a process, against a real server with real managed workers."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.api.workflowservice.v1 import SetWorkerDeploymentManagerRequest
+from temporalio.client import Client
+
+from tests.support.scrape import labels, scrape
+from tests.support.temporal_server import DevServer, free_port
+from tests.support.waiting import eventually
+from tests.support.worker_process import Command, environ, python, run, worker
+
+pytestmark = pytest.mark.temporal
+
+ROLLOUT = """
+[deployment]
+name = "{name}"
+task_queue = "{name}"
+baseline = "v1"   # first
+target = "v2"
+paused = false
+
+[progressive]
+settle = "2s"
+steps = [{{ percentage = 20, pause = "2s" }}, {{ percentage = 60, pause = "2s" }}]
+"""
+
+
+class Rollout:
+    """A deployment with v1 and v2 polling, and the commands upon it."""
+
+    def __init__(self, server: DevServer, folder: Path) -> None:
+        self.server = server
+        self.name = f"c{secrets.token_hex(4)}"
+        self.file = folder / "rollout.toml"
+        self.file.write_text(ROLLOUT.format(name=self.name))
+        self._folder = folder
+        self._stack = ExitStack()
+
+    def start_worker(self, build_id: str, strategy: str = "incompatible", *flags: str) -> Command:
+        """Start a managed worker and wait until it has declared itself."""
+        command = self._stack.enter_context(
+            worker(self.server, self._folder, self.name, build_id, strategy, "--managed", *flags)
+        )
+        eventually(lambda: command.records("declared"), seconds=30)
+        return command
+
+    def start_controller(self, *flags: str) -> Command:
+        """Start a controller."""
+        words = python("rollout", "--config", str(self.file), "run", *flags)
+        command = Command(words, environ(self.server), self._folder)
+        self._stack.callback(command.end)
+        return command
+
+    def command(self, *words: str) -> tuple[int, str, str]:
+        """Run a rollout command: exit code, stdout, stderr."""
+        result = run(self.server, "rollout", "--config", str(self.file), *words)
+        return result.returncode, result.stdout, result.stderr
+
+    def status(self) -> dict[str, Any]:
+        """``rollout status --json``."""
+        code, stdout, stderr = self.command("status", "--json")
+        assert code == 0, stderr
+        parsed: dict[str, Any] = json.loads(stdout)
+        return parsed
+
+    def close(self) -> None:
+        """End every process."""
+        self._stack.close()
+
+
+@pytest.fixture
+def rollout(temporal_server: DevServer, tmp_path: Path) -> Iterator[Rollout]:
+    """A deployment of the test's own."""
+    made = Rollout(temporal_server, tmp_path)
+    yield made
+    made.close()
+
+
+def done(controller: Command) -> list[str]:
+    """What a controller has done so far, without its claim and the sets."""
+    actions = [record["action"] for record in controller.records("done")]
+    return [action for action in actions if action.startswith(("make", "ramp", "end", "move"))]
+
+
+WHOLE = ["make v1 current", "ramp v2 to 20 %", "ramp v2 to 60 %", "make v2 current"]
+
+
+class TestRollout:
+    """From nothing to v2, as rollout.toml says."""
+
+    def test_step_by_step(self, rollout: Rollout) -> None:
+        """v1 first, then v2 at each percentage; status and plan tell each phase and reason."""
+        port = free_port()
+        controller = rollout.start_controller("--metrics-port", str(port))
+        eventually(lambda: controller.records("plan"))
+        assert "no worker of deployment" in controller.records("plan")[0]["reason"]
+        assert rollout.status()["phase"] == "waiting"
+
+        rollout.start_worker("v1", "compatible")
+        eventually(lambda: done(controller) == WHOLE[:1], seconds=20)
+        status = rollout.status()
+        assert (status["current"], status["reason"]) == ("v1", "no worker of v2 has polled yet")
+        assert status["versions"][0]["target_share"] == 1.0
+        assert rollout.command("plan") == (0, "waiting: no worker of v2 has polled yet\n", "")
+
+        rollout.start_worker("v2")
+        eventually(lambda: done(controller) == WHOLE, seconds=30)
+        eventually(lambda: rollout.status()["phase"] == "complete", seconds=10)
+
+        # Drained and replaced: safe. A check that fails would name itself here.
+        eventually(lambda: version(rollout.status(), "v1")["safe_to_stop"], seconds=30)
+        v2 = version(rollout.status(), "v2")
+        assert not v2["safe_to_stop"]
+        assert {p["check"]: p["detail"] for p in v2["evidence"] if not p["ok"]} == {
+            "routing": "100% of new runs go to v2",
+            "server_status": "the server says current",
+            "replacement": "no other version takes the new runs",
+        }
+        series = scrape(port)
+        assert series["rollout_phase"][labels(phase="complete")] == 1
+        assert series["rollout_target_info"][labels(build_id="v2")] == 1
+        assert series["rollout_reconciles_total"][labels(result="ok")] > 5
+        assert controller.stop() == 0
+
+    def test_killed_and_started_again(self, rollout: Rollout) -> None:
+        """Killed after each of its steps: the next controller goes on, and repeats nothing."""
+        rollout.start_worker("v1", "compatible")
+        rollout.start_worker("v2")
+        history: list[str] = []
+        for step in range(1, len(WHOLE) + 1):
+            controller = rollout.start_controller()
+            eventually(lambda c=controller: done(c), seconds=30)  # type: ignore[misc]
+            controller.stop(signal.SIGKILL)
+            history += done(controller)
+            assert history == WHOLE[:step]
+
+    def test_pause_and_resume(self, rollout: Rollout) -> None:
+        """A pause keeps the percentage where it is, keeps the comments, and resume goes on."""
+        rollout.file.write_text(rollout.file.read_text().replace('pause = "2s"', 'pause = "8s"'))
+        rollout.start_worker("v1", "compatible")
+        rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: "ramp v2 to 20 %" in done(controller), seconds=30)
+        assert rollout.command("pause")[0] == 0
+        assert "# first" in rollout.file.read_text()
+        status = rollout.status()
+        assert (status["phase"], status["paused"]) == ("paused", True)
+        held = status["ramping"]
+        assert held["build_id"] == "v2"
+        eventually(lambda: any(r["phase"] == "paused" for r in controller.records("plan")))
+        rounds = len(done(controller))
+        assert rollout.status()["ramping"] == held
+        assert len(done(controller)) == rounds
+        assert rollout.command("resume")[0] == 0
+        eventually(lambda: done(controller) == WHOLE, seconds=30)
+
+    def test_a_broken_edit_is_not_followed(self, rollout: Rollout) -> None:
+        """While rollout.toml is broken the last good one stays in force, and the log says so."""
+        rollout.start_worker("v1", "compatible")
+        controller = rollout.start_controller()
+        eventually(lambda: done(controller) == WHOLE[:1], seconds=20)
+        good = rollout.file.read_text()
+        rollout.file.write_text(good.replace("percentage = 60", "percentage = 110"))
+        event = "rollout.toml is not followed until it is mended"
+        eventually(lambda: controller.records(event))
+        assert "line 11" in controller.records(event)[0]["error"]
+        code, _, stderr = rollout.command("status")
+        assert (code, stderr.count("\n")) == (2, 1)
+        assert controller.returncode is None
+        rollout.file.write_text(good)
+        rollout.start_worker("v2")
+        eventually(lambda: done(controller) == WHOLE, seconds=30)
+
+
+class TestGate:
+    """Before real traffic a run that is pinned to the target has to complete."""
+
+    def test_shut_and_open_again(self, rollout: Rollout) -> None:
+        """A gate that fails blocks with its reason; mended and retried, it lets the rollout go."""
+        gate = '\n[gate]\nworkflow = "Missing"\ntimeout = "2s"\nretries = 1\n'
+        rollout.file.write_text(rollout.file.read_text() + gate)
+        rollout.start_worker("v1", "compatible")
+        rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: rollout.status()["phase"] == "blocked", seconds=40)
+        reason = rollout.status()["reason"]
+        assert reason.startswith(
+            f"the gate of v2 failed on {rollout.name}: gate/{rollout.name}/v2/"
+        )
+        assert reason.endswith("`rollout retry v2` tries again")
+        tries = [r["action"] for r in controller.records("done") if "gate" in r["action"]]
+        assert [text.rpartition(" ")[2] for text in tries] == ["1", "2"]
+        assert done(controller) == WHOLE[:1]
+
+        rollout.file.write_text(rollout.file.read_text().replace("Missing", "Greeting"))
+        assert rollout.command("retry", "v2")[0] == 0
+        eventually(lambda: done(controller) == WHOLE, seconds=40)
+
+
+class TestTaskQueues:
+    """A deployment whose workers poll several task queues."""
+
+    def test_there_and_back(self, rollout: Rollout) -> None:
+        """Each queue needs a worker on the way there; the way back is open in any case."""
+        extra = f"{rollout.name}-extra"
+        text = rollout.file.read_text().replace(
+            "[progressive]", 'pace = "all-at-once"\n[progressive]'
+        )
+        rollout.file.write_text(text)
+        rollout.start_worker("v1", "compatible")
+        beside = rollout.start_worker("v1", "compatible", "--task-queue", extra)
+        rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: rollout.status()["current"] == "v1")
+        reason = f"v2 has no live worker on task queue {extra}, which v1 has"
+        eventually(lambda: rollout.status()["reason"] == reason)
+
+        rollout.start_worker("v2", "incompatible", "--task-queue", extra)
+        eventually(lambda: rollout.status()["current"] == "v2")
+        assert beside.stop() == 0
+        # What v2 alone serves would stand in v1's way: the server refuses that, unless told.
+        code, told, warned = rollout.command("rollback", "--to", "v1")
+        assert code == 0, warned
+        assert "all new runs go to v1" in told
+        lacking = f"v1 has no live worker on task queue {extra}, where others have: "
+
+        def told_of() -> bool:
+            status = rollout.status()
+            assert [w for w in status["warnings"] if w.startswith(lacking)], status
+            return True
+
+        eventually(told_of)
+        assert controller.returncode is None
+
+
+class TestOwners:
+    """Two never fight."""
+
+    def test_a_second_controller_of_this_checkout_is_refused(self, rollout: Rollout) -> None:
+        """It ends with exit code 1 and one line."""
+        controller = rollout.start_controller()
+        eventually(lambda: controller.records("plan"))
+        code, _, stderr = rollout.command("run")
+        assert code == 1
+        assert f"another controller runs for {rollout.name} here" in stderr
+
+    async def test_another_manager_is_respected(self, rollout: Rollout) -> None:
+        """Where somebody else manages the deployment nothing is changed, and they are named."""
+        rollout.start_worker("v1", "compatible")
+        client = await Client.connect(rollout.server.address)
+        await client.workflow_service.set_worker_deployment_manager(
+            SetWorkerDeploymentManagerRequest(
+                namespace="default",
+                deployment_name=rollout.name,
+                manager_identity="someone@else",
+                identity="someone@else",
+            )
+        )
+        controller = rollout.start_controller()
+        eventually(lambda: controller.records("plan"))
+        assert controller.records("plan")[0]["reason"] == "someone@else manages this deployment"
+        status = rollout.status()
+        assert (status["phase"], status["current"]) == ("blocked", None)
+        # A worker that would take its place by itself is refused as well, in one line.
+        flags = f"--deployment {rollout.name} --task-queue {rollout.name}"
+        refused = run(
+            rollout.server,
+            *f"workers --build-id v2 --strategy incompatible {flags}".split(),
+        )
+        assert refused.returncode == 1
+        assert refused.stderr.splitlines()[-1] == (
+            "workers: someone@else manages this deployment; start the worker with --managed"
+        )
+
+
+def version(status: dict[str, Any], build_id: str) -> dict[str, Any]:
+    """One version of a status."""
+    found: dict[str, Any] = next(v for v in status["versions"] if v["build_id"] == build_id)
+    return found
+
+
+def test_temporal_away_is_one_line(tmp_path: Path) -> None:
+    """`rollout status` without a server ends with exit code 1 and says where it looked."""
+    server = DevServer(tmp_path)
+    result = run(server, "rollout", "status")
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"rollout: Temporal is not reachable at {server.address}")
+    assert result.stderr.count("\n") == 1

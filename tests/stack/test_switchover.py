@@ -1,0 +1,172 @@
+"""The main job on a whole stack: v1 hands over to v2 under load, and anything may be killed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.support.scrape import scrape
+from tests.support.stack_clone import StackClone, stack_clone
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[StackClone]:
+    """A stack with the shipped files, but for a quicker pace and shorter orders."""
+    with stack_clone() as clone:
+        clone.edit("rollout.toml", 'settle = "20s"', 'settle = "5s"')
+        clone.edit("rollout.toml", 'pause = "30s"', 'pause = "8s"')
+        clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.2 --order-seconds 10-15")
+        up = clone.up()
+        assert up.returncode == 0, up.stdout
+        yield clone
+
+
+def version(clone: StackClone, build_id: str) -> dict[str, Any]:
+    """One version of ``rollout status``."""
+    versions = clone.rollout_status()["versions"]
+    return next(v for v in versions if v["build_id"] == build_id)
+
+
+def against(clone: StackClone, build_id: str) -> dict[str, str]:
+    """What speaks against stopping a build."""
+    points = version(clone, build_id)["evidence"]
+    return {point["check"]: point["detail"] for point in points if not point["ok"]}
+
+
+def counted(clone: StackClone, name: str) -> float:
+    """The sum of the load's series ``name``."""
+    return sum(scrape(clone.ports["LOAD_METRICS_PORT"]).get(name, {}).values())
+
+
+def query(clone: StackClone, expression: str, seconds_ago: float = 0) -> dict[str, float]:
+    """What Prometheus answers, by build id."""
+    answer = httpx.get(
+        f"http://127.0.0.1:{clone.ports['PROMETHEUS_PORT']}/api/v1/query",
+        params={"query": expression, "time": time.time() - seconds_ago},
+    )
+    answer.raise_for_status()
+    return {
+        each["metric"].get("build_id", ""): float(each["value"][1])
+        for each in answer.json()["data"]["result"]
+    }
+
+
+def runs(clone: StackClone, query: str) -> int:
+    """How many runs the server counts."""
+    done = clone.python("-m", "rollout", "launch", "temporal", "workflow", "count",
+                        "--output", "json",
+                        "--address", f"127.0.0.1:{clone.ports['TEMPORAL_PORT']}",
+                        "--query", query)  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return int(json.loads(done.stdout).get("count", 0))
+
+
+def test_the_switchover(stack: StackClone) -> None:
+    """v2 takes over step by step, v1 drains and is stopped; no run fails, and none crosses."""
+    eventually(lambda: stack.rollout_status()["ramping"], seconds=40)
+    before = time.time()
+
+    # Too early: status says so and counts the runs, and stopping loses nothing.
+    said = against(stack, "v1")
+    assert "of new runs go to v1" in said["routing"]
+    assert "open on v1" in said["open_runs"]
+    eventually(lambda: stack.rollout_status()["current"] == "v2", seconds=60)
+    waiting = version(stack, "v1")["open_runs"]
+    assert waiting > 0
+    stack.supervisorctl("stop", "worker-v1")
+    assert "open on v1" in against(stack, "v1")["open_runs"]
+    assert version(stack, "v1")["process"] == "STOPPED"
+    eventually(lambda: version(stack, "v1")["workers"] == 0, seconds=20)
+    assert version(stack, "v1")["open_runs"] > 0
+    stack.supervisorctl("start", "worker-v1")
+
+    eventually(lambda: version(stack, "v1")["safe_to_stop"], seconds=60)
+    assert version(stack, "v1")["status"] == "drained"
+    stopped = stack.supervisorctl("stop", "worker-v1")
+    assert "worker-v1: stopped" in stopped.stdout
+    completed = counted(stack, "client_workflows_finished_total")
+    eventually(lambda: counted(stack, "client_workflows_finished_total") > completed + 20)
+
+    # Prometheus has seen all of it.
+    share = 'sum by (build_id) (rate(temporal_workflow_completed_total{job="worker"}[15s]))'
+    early = query(stack, share, time.time() - before)
+    assert early["v1"] > 3 * early.get("v2", 0)
+    late = query(stack, share)
+    assert late["v2"] > 3 * late.get("v1", 0)
+    eventually(lambda: query(stack, 'up{job="worker"}')["v1"] == 0, seconds=10)
+    assert query(stack, 'up{job="worker"}')["v2"] == 1
+    safe = "temporal_worker_deployment_version_safe_to_stop"
+    assert query(stack, safe) == {"v1": 1, "v2": 0}
+
+    finished = scrape(stack.ports["LOAD_METRICS_PORT"])["client_workflows_finished_total"]
+    assert {dict(labels)["outcome"] for labels in finished} == {"completed"}
+    assert counted(stack, "client_version_crossings_total") == 0
+    assert runs(stack, "ExecutionStatus != 'Running' AND ExecutionStatus != 'Completed'") == 0
+    stack.supervisorctl("start", "worker-v1")
+
+
+def test_a_version_comes_and_goes(stack: StackClone) -> None:
+    """A build added or removed at run time is scraped or forgotten within 10 s; no pid changes."""
+    before = pids(stack)
+    text = (stack.root / "workers/programs/worker-v2.ini").read_text()
+    port = stack.ports["GRAFANA_PORT"]  # free: there is no Grafana in a clone
+    new = text.replace("v2", "v1.1").replace("incompatible", "compatible")
+    new = new.replace("${WORKER_V2_METRICS_PORT:-9102}", str(port))
+    file = stack.write("workers/programs/worker-v1.1.ini", new)
+    assert "added process group" in stack.supervisorctl("update", "worker-v1.1").stdout
+    eventually(lambda: query(stack, 'up{job="worker"}').get("v1.1") == 1, seconds=15)
+    assert version(stack, "v1.1")["status"] == "inactive"
+    file.unlink()
+    assert "removed process group" in stack.supervisorctl("update", "worker-v1.1").stdout
+    eventually(lambda: "v1.1" not in query(stack, 'up{job="worker"}'), seconds=10)
+    assert pids(stack) == before
+
+
+def pids(stack: StackClone) -> set[int]:
+    """The process ids of the stack's programs."""
+    supervisord = int((stack.root / "var/run/supervisord.pid").read_text())
+    return {child.pid for child in psutil.Process(supervisord).children()}
+
+
+PROGRAMS = ("worker-v1", "worker-v2", "rollout", "exporter", "prometheus", "load", "temporal")
+
+
+def test_anything_may_be_killed(stack: StackClone) -> None:
+    """After kill -9 of each process in turn all run again, and every run that began completes."""
+    for name in PROGRAMS:
+        before = pid_of(stack, name)
+        psutil.Process(before).kill()
+        eventually(is_running_anew(stack, name, before), seconds=40)
+    eventually(lambda: set(stack.states().values()) == {"RUNNING"}, seconds=40)
+
+    # The stack works: new runs complete, and all that the load has left open do, too.
+    done = eventually(lambda: counted(stack, "client_workflows_finished_total"), seconds=30)
+    eventually(lambda: counted(stack, "client_workflows_finished_total") > done + 20, seconds=30)
+    stack.supervisorctl("stop", "load")
+    eventually(lambda: runs(stack, "ExecutionStatus = 'Running'") == 0, seconds=60)
+    assert runs(stack, "ExecutionStatus != 'Completed'") == 0
+    summary = json.loads(stack.log("load").splitlines()[-1])
+    assert (summary["failed"], summary["crossed"]) == (0, 0)
+
+
+def pid_of(stack: StackClone, name: str) -> int:
+    """A program's process id."""
+    return int(stack.supervisorctl("pid", name).stdout)
+
+
+def is_running_anew(stack: StackClone, name: str, before: int) -> Callable[[], bool]:
+    """Whether the program runs again, as another process."""
+
+    def check() -> bool:
+        return stack.states()[name] == "RUNNING" and pid_of(stack, name) != before
+
+    return check

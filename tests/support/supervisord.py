@@ -1,0 +1,97 @@
+"""A real supervisord for tests: a folder, a socket and a configuration of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+from rollout.base.settings import VENV_BIN
+from rollout.supervision.rpc import Supervisor
+from tests.support.waiting import eventually
+
+__all__ = ["PrivateSupervisord"]
+
+_CONFIG = """\
+[supervisord]
+pidfile = %(here)s/supervisord.pid
+logfile = %(here)s/supervisord.log
+childlogdir = %(here)s
+identifier = test
+
+[unix_http_server]
+file = %(here)s/s.sock
+chmod = 0700
+
+[supervisorctl]
+serverurl = unix://%(here)s/s.sock
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[include]
+files = programs/*.ini
+"""
+
+
+class PrivateSupervisord:
+    """``supervisord`` in a folder short enough for a socket's path (108 characters)."""
+
+    def __init__(self, *, environ: dict[str, str] | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="sv-", dir="/tmp"))
+        self.socket = self.folder / "s.sock"
+        self.rpc = Supervisor(self.socket)
+        self._environ = {**os.environ, **(environ or {})}
+        self._config = self.folder / "supervisord.conf"
+        self._config.write_text(_CONFIG)
+        (self.folder / "programs").mkdir()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, name: str, *lines: str, kind: str = "program") -> None:
+        """Write the section of one program; a running supervisord takes it with ``update``."""
+        self._file(name).write_text("\n".join([f"[{kind}:{name}]", *lines, ""]), "utf-8")
+
+    def forget(self, name: str) -> None:
+        """Delete the section of one program."""
+        self._file(name).unlink()
+
+    def start(self, *, seconds: float = 15) -> None:
+        """Start it and return once it answers on its socket."""
+        self._process = subprocess.Popen(
+            [VENV_BIN / "supervisord", "--nodaemon", "-c", self._config],
+            env=self._environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        eventually(lambda: self.ctl("pid").returncode == 0, seconds=seconds)
+
+    def stop(self) -> None:
+        """End it and its programs, and delete the folder."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(timeout=30)
+        shutil.rmtree(self.folder)
+
+    def ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the real ``supervisorctl`` against it."""
+        return subprocess.run(
+            [VENV_BIN / "supervisorctl", "-c", self._config, *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def pid(self, name: str) -> int:
+        """The process id of the running program ``name``."""
+        return int(self.ctl("pid", name).stdout)
+
+    def log(self, name: str = "supervisord") -> str:
+        """What ``NAME.log`` in the folder says."""
+        return (self.folder / f"{name}.log").read_text("utf-8")
+
+    def _file(self, name: str) -> Path:
+        return self.folder / "programs" / f"{name}.ini"

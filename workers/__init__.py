@@ -1,1 +1,0 @@
-"""Inside a worker process: one build of the workflow code, polling Temporal."""
