@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import datetime, timezone
 
 from rich.console import Console
 from temporalio.service import RPCError
@@ -137,7 +138,7 @@ async def _retire(arguments: argparse.Namespace) -> int:
     if version.status == "unregistered" and version.process is None:
         raise Failure(f"neither the server nor supervisord knows {build_id}")
     own(seen, build_id)
-    verdict = safe_to_stop(seen, build_id, config.deployment.target)
+    verdict = safe_to_stop(seen, build_id, config.deployment.target, datetime.now(timezone.utc))
     against = [point.detail for point in verdict.evidence if not point.ok]
     if not verdict.safe_to_stop and version.status != "unregistered":
         if build_id in (seen.current, seen.ramping and seen.ramping.build_id):
