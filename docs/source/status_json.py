@@ -30,6 +30,7 @@ STATUS_VERSION = {
     "strategy": "`compatible` or `incompatible`, as its worker declared; null: it did not",
     "set": "the version set that it is in, or would join",
     "behavior": "`pinned` or `auto-upgrade`, as declared; null: it did not",
+    "behavior_exceptions": "its workflows that say another behavior for themselves; null: none",
     "blocked": "why it gets no traffic: it was rolled back; null: it may",
     "verified": "for each build whose runs were replayed on it: `passed`, or what broke",
     "drained_since": "since when, in ISO 8601; null: it is not drained",

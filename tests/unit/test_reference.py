@@ -114,7 +114,7 @@ def test_status_has_the_fields_that_are_documented() -> None:
     )
     config = RolloutConfig(deployment=Deployment(target="v2"))
 
-    found: dict[str, Any] = as_json(config, seen, Plan("progressing", "at 10 %"))
+    found: dict[str, Any] = as_json(config, seen, Plan("progressing", "at 10 %"), at)
 
     assert list(found) == list(STATUS)
     assert [list(version) for version in found["versions"]] == [list(STATUS_VERSION)] * 2
