@@ -101,7 +101,7 @@ class Score:
         try:
             start_http_server(port, addr=metrics_host(), registry=self._registry)
         except OSError as error:
-            raise Failure(f"metrics cannot be served on port {port}: {error.strerror}") from error
+            raise Failure(f"could not serve metrics on port {port}: {error.strerror}") from error
 
     def attempted(self, lag: float) -> None:
         """A start is tried for the first time, ``lag`` seconds after it was due."""

@@ -34,7 +34,9 @@ async def see(config: RolloutConfig, *, known: bool = True) -> tuple[Client, Obs
     client = await connect(identity=own_identity())
     seen = await _readable(Observer(client, config.deployment.name, Supervisor()).observe())
     if known and not seen.exists:
-        raise Failure(f"the server knows no deployment {seen.deployment}: has a worker polled?")
+        raise Failure(
+            f"the server does not know deployment {seen.deployment}: has a worker polled?"
+        )
     return client, seen
 
 
@@ -49,7 +51,7 @@ async def _readable(reading: Awaitable[Observation]) -> Observation:
     try:
         return await reading
     except RPCError as error:
-        raise Failure(f"the deployment could not be read: {error.message}") from error
+        raise Failure(f"could not read the deployment: {error.message}") from error
 
 
 def own(seen: Observation, build_id: str) -> str:

@@ -25,6 +25,15 @@ __all__ = ["differences", "edit", "load", "parse"]
 
 Place = tuple[str | int, ...]
 
+_TYPES = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "a table",
+    "array": "an array",
+}
+
 
 def load(path: Path = ROLLOUT_FILE) -> RolloutConfig:
     """Read and check the file. Raises `Misuse` with file, line, key and what is wrong."""
@@ -178,16 +187,34 @@ def _sentence(path: Place, message: str) -> tuple[Place, str]:
         return (*path, unknown[1]), f"there is no such key{hint}"
     if missing := re.fullmatch(r"Object missing required field `(.+)`", message):
         return (*path, missing[1]), "it is missing"
-    return path, message
+    if message.startswith("Invalid enum value "):
+        value = message.removeprefix("Invalid enum value ")
+        return path, f"{value} is not one of {', '.join(get_args(_kind(path)))}"
+    return path, _types(message)
+
+
+def _types(message: str) -> str:
+    """What msgspec says of a wrong type, with the types as a person calls them."""
+    expected = re.fullmatch(r"Expected `([\w |]+)`(.*?)(?:, got `(\w+)`)?", message)
+    if expected is None:
+        return message
+    kind, bound, got = expected.groups()
+    wanted = " or ".join(_TYPES.get(each, each) for each in kind.split(" | ") if each != "null")
+    return f"it must be {wanted}{bound}{f', not {_TYPES.get(got, got)}' if got else ''}"
+
+
+def _kind(path: Place) -> Any:  # noqa: ANN401 - any type
+    """The type of the value at ``path``."""
+    kind: Any = RolloutConfig
+    for part in path:
+        if isinstance(part, str):
+            kind = get_type_hints(_table(kind))[part]
+    return kind
 
 
 def _keys(path: Place) -> list[str]:
     """The keys that the table at ``path`` may have."""
-    kind: Any = RolloutConfig
-    for part in path:
-        if isinstance(part, str):
-            kind = _table(get_type_hints(kind)[part])
-    return list(kind.__struct_fields__)
+    return list(_table(_kind(path)).__struct_fields__)
 
 
 def _table(hint: Any) -> Any:  # noqa: ANN401 - any type
