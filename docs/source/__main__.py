@@ -26,10 +26,11 @@ Written from the code by `python -m docs.source`; a test fails where the two dif
 """
 
 _COMMANDS = """\
-`python -m rollout` is the same command, and in supervisorctl `rollout COMMAND` is, too. `--config FILE`
-(default: rollout.toml) stands before COMMAND, or behind those that list it; `rollout --version` says
-which one this is. Exit codes: 0 done; 1 failed or refused; 2 wrong call or rollout.toml; 3 `plan` has
-changes."""
+`python -m rollout` is the same command, and so is `rollout COMMAND` in supervisorctl.
+`--config FILE` stands before COMMAND, or behind those that list it; `rollout --version` says which
+one this is.
+
+Exit codes: 0 done; 1 failed or refused; 2 wrong call or rollout.toml; 3 `plan` has changes."""
 
 _JSON = """\
 A contract: fields are added, and none goes or changes its meaning."""
