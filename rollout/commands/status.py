@@ -13,11 +13,12 @@ from rollout.base import settings
 from rollout.base.connect import connect
 from rollout.commands import version_sets as version_sets_status
 from rollout.commands.shared import observe
-from rollout.commands.status_table import as_json, as_table
+from rollout.commands.status_table import as_table
 from rollout.controller.loop import is_running, last_refusals, own_identity
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import load
 from rollout.core.observation import Observation
+from rollout.core.status_document import status_document
 from rollout.core.sunset import kept
 from rollout.core.version_limit import deletable, warning
 from rollout.prometheus import graphs
@@ -50,7 +51,7 @@ async def _status(arguments: argparse.Namespace) -> int:
     now = datetime.now(timezone.utc)
     told = list(_warnings(config, seen))
     if arguments.json:
-        print(json.dumps(as_json(config, seen, decided, now, told)))
+        print(json.dumps(status_document(config, seen, decided, now, told)))
         return 0
     console = Console(highlight=False)
     console.print(as_table(config, seen, decided, now, told))

@@ -18,10 +18,10 @@ from docs.source.log_keys import KEYS
 from docs.source.status_json import STATUS, STATUS_VERSION
 from rollout.base.settings import ROOT
 from rollout.commands.command_table import COMMANDS
-from rollout.commands.status_table import as_json
 from rollout.core.actions import Plan
 from rollout.core.config import Deployment, RolloutConfig
 from rollout.core.observation import Observation, Ramp, Version
+from rollout.core.status_document import status_document
 
 CODE = [
     *sorted((ROOT / "rollout").rglob("*.py")),
@@ -114,7 +114,7 @@ def test_status_has_the_fields_that_are_documented() -> None:
     )
     config = RolloutConfig(deployment=Deployment(target="v2"))
 
-    found: dict[str, Any] = as_json(config, seen, Plan("progressing", "at 10 %"), at)
+    found: dict[str, Any] = status_document(config, seen, Plan("progressing", "at 10 %"), at)
 
     assert list(found) == list(STATUS)
     assert [list(version) for version in found["versions"]] == [list(STATUS_VERSION)] * 2
