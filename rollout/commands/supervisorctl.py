@@ -15,6 +15,8 @@ from typing import Any
 
 from supervisor.supervisorctl import ControllerPluginBase
 
+from rollout.base import settings
+
 __all__ = ["RolloutPlugin", "make_plugin"]
 
 _WRONG_CALL = 2
@@ -79,11 +81,11 @@ def make_plugin(controller: Any, **_options: str) -> RolloutPlugin:  # noqa: ANN
 
 
 def _root(config: Path) -> Path:
-    """The checkout whose supervisord.conf is in use; where that lies elsewhere, this file's."""
+    """The folder whose supervisord.conf is in use; where that lies elsewhere, `settings.ROOT`."""
     for folder in (config.absolute().parent, config.resolve().parent):
-        if (folder / "rollout" / "__main__.py").exists():
+        if (folder / "rollout.toml").exists():
             return folder
-    return Path(__file__).resolve().parents[2]
+    return settings.ROOT
 
 
 def _call(command: list[str], root: Path) -> int:

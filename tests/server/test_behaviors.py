@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import Client
-from tests.test_workers import begun, builds, greet, order, see, settled
 
 from client.subscribe import as_text
 from rollout.temporal.observer import version_metadata
+from tests.support.runs import begun, builds, greet, order, see, settled
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually
 from tests.support.worker_process import Command, environ, python, run, worker

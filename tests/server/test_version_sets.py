@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from temporalio.client import Client
-from tests.test_workers import builds, greet, order, settled
 
 from rollout.base.exit import Failure
 from rollout.commands.version_sets import as_json, render
 from rollout.temporal.version_sets import Build, Place, VersionSets, register, safe_to_stop, status
+from tests.support.runs import builds, greet, order, settled
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually, until
 from tests.support.worker_process import run, worker
