@@ -31,7 +31,7 @@ test: setup ## lint, type check, and all tests (some of them: TESTS=tests/server
 
 test-unit: ## the quick tests alone: pure, no server, no linter, no types
 	@$(PYTHON) -m rollout.install.bootstrap --dev
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q --hypothesis-profile quick tests/unit
 
 lock: ## pin what pyproject.toml asks for (at newer versions: UPGRADE=--upgrade)
 	@$(PYTHON) -m rollout.install.bootstrap --dev
