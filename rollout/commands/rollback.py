@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
-from collections.abc import Callable
 from datetime import datetime, timezone
 
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from rollout.base.exit import Failure
+from rollout.base.waiting import until
 from rollout.commands.shared import own, see, written
 from rollout.controller.loop import is_running, last_refusals
 from rollout.core.config_file import edit, load
@@ -19,8 +18,9 @@ from rollout.core.observation import Observation, Version
 from rollout.core.verdict import warnings
 from rollout.replay.verification import summary
 from rollout.replay.verify import MOST_RUNS, try_move
-from rollout.temporal.observer import Observer, note
-from rollout.temporal.routing import Actor
+from rollout.temporal.metadata import Metadata, Note
+from rollout.temporal.observer import Observer
+from rollout.temporal.routing import DeploymentRouting
 
 __all__ = ["rollback"]
 
@@ -49,18 +49,22 @@ async def _rollback(arguments: argparse.Namespace) -> int:
     client, seen = await see(config)
     bad, good = _bad_and_good(seen, arguments.to)
     # The block first: whatever happens to this command, the bad build gets no more traffic.
-    actor = Actor(client, seen.deployment, own(seen, bad))
+    routing = DeploymentRouting(client, seen.deployment, own(seen, bad))
     reason = f"rolled back to {good} by command"
-    fingerprint = seen.version(bad).fingerprint
-    await written(actor.annotate(bad, {"blocked": note(fingerprint, reason)}))
+    blocked = Metadata(blocked=Note(seen.version(bad).fingerprint, reason))
+    await written(routing.annotate(bad, blocked))
     edit(arguments.config, "deployment", target=good, rollback=good, paused=False)
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
     observer = Observer(client, seen.deployment)
 
-    def is_back(now: Observation) -> bool:
+    async def is_back() -> bool:
+        try:
+            now = await observer.observe()
+        except RPCError:
+            return False
         return now.current == good and now.ramping is None
 
-    if not await _until(observer, is_back, _FOLLOWED):
+    if not await until(is_back, _FOLLOWED, period=0.5):
         why = "; ".join(last_refusals(seen.deployment))
         if not is_running(seen.deployment):
             why = "no controller runs here (`supervisorctl start rollout`)"
@@ -71,7 +75,7 @@ async def _rollback(arguments: argparse.Namespace) -> int:
         print(f"! {warning}", file=sys.stderr)
     stranded = after.version(bad).open_runs
     if arguments.move_back:
-        await _move_back(client, actor, seen.deployment, bad, good)
+        await _move_back(client, routing, seen.deployment, bad, good)
     elif stranded:
         print(f"{stranded} runs that began on {bad} stay there; --move-back moves those that can")
     return 0
@@ -112,26 +116,15 @@ def _last_current(version: Version) -> datetime:
     return version.last_current_at or datetime.min.replace(tzinfo=timezone.utc)
 
 
-async def _move_back(client: Client, actor: Actor, deployment: str, bad: str, good: str) -> None:
+async def _move_back(
+    client: Client, routing: DeploymentRouting, deployment: str, bad: str, good: str
+) -> None:
     """Move the runs of the bad build that the good one's code can go on with."""
     found = await try_move(client, deployment, bad, good)
     print(summary(found))
-    moved = await written(actor.move_these(found.movable, good))
+    moved = await written(routing.move_these(found.movable, good))
     tried = len(found.runs) + len(found.left_out)
     left = tried - len(found.movable)
     print(f"{moved} runs move to {good} at their next task; {left} stay on {bad}")
     if tried >= MOST_RUNS:
         print(f"only the newest {MOST_RUNS} were looked at; the others stay, too")
-
-
-async def _until(observer: Observer, true: Callable[[Observation], bool], seconds: float) -> bool:
-    """Whether ``true`` of what is observed within ``seconds``."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < deadline:
-        try:
-            if true(await observer.observe()):
-                return True
-        except RPCError:
-            pass
-        await asyncio.sleep(0.5)
-    return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from datetime import datetime, timezone
 
 from rich.console import Console
 
@@ -46,12 +47,13 @@ async def _status(arguments: argparse.Namespace) -> int:
             arguments.task_queue or config.deployment.task_queue, arguments
         )
     seen, decided = await observe(config)
+    now = datetime.now(timezone.utc)
     told = list(_warnings(config, seen))
     if arguments.json:
-        print(json.dumps(as_json(config, seen, decided, told)))
+        print(json.dumps(as_json(config, seen, decided, now, told)))
         return 0
     console = Console(highlight=False)
-    console.print(as_table(config, seen, decided, told))
+    console.print(as_table(config, seen, decided, now, told))
     console.print(f"\ngraphs: {_graphs()}", soft_wrap=True)
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import datetime, timezone
 
 from rich.console import Console
 from temporalio.service import RPCError
@@ -23,8 +24,9 @@ from rollout.replay.verify import verify_build
 from rollout.supervision.fleet.fleet import Fleet
 from rollout.supervision.rpc import Supervisor
 from rollout.temporal.deletion import NotYet, delete_version
-from rollout.temporal.observer import VERIFIED, Observer
-from rollout.temporal.routing import Actor
+from rollout.temporal.metadata import BLOCKED, Metadata, verified_key
+from rollout.temporal.observer import Observer
+from rollout.temporal.routing import DeploymentRouting
 
 __all__ = ["add", "retire", "retry", "verify"]
 
@@ -71,11 +73,11 @@ async def _retry(arguments: argparse.Namespace) -> int:
     client, seen = await see(load(arguments.config))
     version = seen.version(arguments.build_id)
     if version.status == "unregistered":
-        raise Failure(f"the server knows no version {arguments.build_id}")
-    actor = Actor(client, seen.deployment, own(seen, version.build_id))
-    again = {"gate_round": str(version.gate_round + 1)}
-    noted = ("blocked", *(f"{VERIFIED}{source}" for source in version.verified))
-    await written(actor.annotate(version.build_id, again, remove=noted))
+        raise Failure(f"the server does not know {arguments.build_id}: has a worker polled?")
+    routing = DeploymentRouting(client, seen.deployment, own(seen, version.build_id))
+    again = Metadata(gate_round=version.gate_round + 1)
+    noted = (BLOCKED, *(verified_key(source) for source in version.verified))
+    await written(routing.annotate(version.build_id, again, remove=noted))
     print(f"{version.build_id} may be tried again")
     return 0
 
@@ -88,7 +90,7 @@ async def _verify(arguments: argparse.Namespace) -> int:
     if source is None:
         raise Failure("nothing is current, so there are no runs to replay; name a build: --from")
     if seen.version(source).status == "unregistered":
-        raise Failure(f"the server knows no version {source}")
+        raise Failure(f"the server does not know {source}: has a worker polled?")
     sample = arguments.sample or config.verify.sample
     console = Console(stderr=True)
     with console.status(f"replaying up to {sample} runs of {source} on {arguments.build_id}"):
@@ -137,7 +139,7 @@ async def _retire(arguments: argparse.Namespace) -> int:
     if version.status == "unregistered" and version.process is None:
         raise Failure(f"neither the server nor supervisord knows {build_id}")
     own(seen, build_id)
-    verdict = safe_to_stop(seen, build_id, config.deployment.target)
+    verdict = safe_to_stop(seen, build_id, config.deployment.target, datetime.now(timezone.utc))
     against = [point.detail for point in verdict.evidence if not point.ok]
     if not verdict.safe_to_stop and version.status != "unregistered":
         if build_id in (seen.current, seen.ramping and seen.ramping.build_id):
@@ -148,7 +150,7 @@ async def _retire(arguments: argparse.Namespace) -> int:
     try:
         names = await Fleet(Supervisor(), deployment=seen.deployment).remove(build_id)
     except OSError as error:
-        raise Failure(f"the program of {build_id} cannot be removed: {error}") from error
+        raise Failure(f"could not remove the program of {build_id}: {error}") from error
     print(f"stopped and removed {', '.join(names) or 'no program: there was none here'}")
     if version.status == "unregistered":
         return 0

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 __all__ = [
     "STARTABLE",
+    "STATUSES",
     "STRATEGIES",
     "BuildSample",
     "CheckResult",
@@ -39,7 +40,8 @@ Status = Literal[
     "drained",
     "unknown",  # the server gives no clear status; never safe
 ]
-
+STATUSES: tuple[Status, ...] = get_args(Status)
+"""Every status, in the order in which dashboards number them."""
 
 STARTABLE = ("STOPPED", "EXITED", "FATAL")
 """The states of a program that does not run, and could be started."""
@@ -77,6 +79,8 @@ class Version:
     """When the last of its programs here was started; None where none ever was."""
     behavior: str | None = None
     """What its workers declared for workflows that say nothing: pinned or auto-upgrade."""
+    behavior_exceptions: str | None = None
+    """Its workflows that say something else, as in ``Poll auto-upgrade``; None without any."""
     blocked: str | None = None
     """Why it must get no traffic: it was rolled back. A new fingerprint lifts it."""
     unblocked: bool = False

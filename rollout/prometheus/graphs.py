@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+from rollout.core.observation import STATUSES
 from rollout.prometheus.promql import selector
+from rollout.supervision.rpc import STATES
 
 __all__ = [
     "FAILURE_RATIO",
@@ -30,26 +32,8 @@ OPEN_RUNS = _by_build("max", "temporal_worker_deployment_version_open_workflows"
 SAFE_TO_STOP = _by_build("min", "temporal_worker_deployment_version_safe_to_stop")
 FAILURE_RATIO = "max by (build_id) (build:temporal_workflow_failed:ratio1m)"
 
-VERSION_STATES = (
-    "unregistered",
-    "created",
-    "inactive",
-    "ramping",
-    "current",
-    "draining",
-    "drained",
-    "unknown",
-)
-PROCESS_STATES = (
-    "stopped",
-    "starting",
-    "running",
-    "backoff",
-    "stopping",
-    "exited",
-    "fatal",
-    "unknown",
-)
+VERSION_STATES: tuple[str, ...] = STATUSES
+PROCESS_STATES = tuple(state.lower() for state in STATES)
 
 
 def completed_share(workflow_type: str) -> str:

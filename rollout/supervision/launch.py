@@ -30,10 +30,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from rollout.base.exit import Failure, Misuse
 from rollout.base.settings import TOOLS_DIR, metrics_probe_host
 
-__all__ = ["NOT_NEEDED", "behind", "expand", "main", "options", "search_path", "unneeded"]
+__all__ = ["NOT_NEEDED", "behind", "expand", "launch", "main", "options", "search_path", "unneeded"]
 
 NOT_NEEDED = 77
 """The exit code where COMMAND is left out; automake's for a test that is skipped."""
@@ -67,16 +69,21 @@ def search_path() -> str:
     return os.pathsep.join([*own, os.environ.get("PATH", os.defpath)])
 
 
-def options(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The launcher's command line, or that of ``words``; `SystemExit` where it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="rollout launch",
-        description="Become COMMAND, with ${NAME:-default} expanded, tied to supervisord's life.",
-        epilog="example: rollout launch --port 9090 prometheus --web.listen-address=:9090",
+def launch(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout launch``."""
+    parser.description = (
+        "Become COMMAND, with ${NAME:-default} expanded, tied to supervisord's life."
     )
+    parser.epilog = "example: rollout launch --port 9090 prometheus --web.listen-address=:9090"
     parser.add_argument("--port", help="wait until this port is free")
     parser.add_argument("--then", help="a command to run once, when COMMAND listens on --port")
-    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a variable for COMMAND, expanded likewise",
+    )
     parser.add_argument(
         "--unless-env",
         action="append",
@@ -87,12 +94,23 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--wait", type=float, default=30.0, help="seconds for --port and --then")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
+    parser.set_defaults(run=_dispatched)
+
+
+def options(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The launcher's command line, or that of ``words``; `SystemExit` where it is wrong."""
+    parser = argparse.ArgumentParser(prog="rollout launch")
+    launch(parser)
     given = parser.parse_args(words)
-    if not given.command:
-        parser.error("COMMAND is missing")
-    if given.then and not given.port:
-        parser.error("--then needs --port")
+    if mistake := _mistake(given):
+        parser.error(mistake)
     return given
+
+
+def _mistake(given: argparse.Namespace) -> str | None:
+    if not given.command:
+        return "COMMAND is missing"
+    return "--then needs --port" if given.then and not given.port else None
 
 
 def behind(words: Sequence[str]) -> Sequence[str] | None:
@@ -110,7 +128,22 @@ def unneeded(given: argparse.Namespace, environ: Mapping[str, str] = os.environ)
 
 def main(words: Sequence[str] | None = None) -> None:
     """Parse the command line, wait, and become COMMAND."""
-    given = options(words)
+    _become(options(words))
+
+
+def _dispatched(given: argparse.Namespace) -> NoReturn:
+    """Become COMMAND after ``rollout --config FILE launch``, which `options` has not read."""
+    if mistake := _mistake(given):
+        raise Misuse(f"{mistake}; see `rollout launch --help`")
+    try:
+        _become(given)
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            raise Failure(stop.code.removeprefix("launch: ")) from stop
+        raise
+
+
+def _become(given: argparse.Namespace) -> NoReturn:
     _end_with_parent()
     if variable := unneeded(given):
         print(f"launch: {given.command[0]} is not needed: {variable} is set", flush=True)

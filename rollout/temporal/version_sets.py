@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from typing import Literal, NoReturn
 
 import structlog
-from temporalio.api.enums.v1 import WorkerStatus
-from temporalio.api.workflowservice.v1 import ListWorkersRequest
 from temporalio.client import (
     BuildIdOp,
     BuildIdOpAddNewCompatible,
@@ -26,7 +23,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from rollout.base.connect import is_transient
 from rollout.base.exit import Failure
 from rollout.core.verdict import Evidence, Verdict
-from rollout.temporal.observer import HEARTBEAT_FRESH
+from rollout.temporal.rpc import TIMEOUT
+from rollout.temporal.workers import live_workers
 
 __all__ = ["Build", "Place", "VersionSets", "register", "safe_to_stop", "status"]
 
@@ -38,9 +36,7 @@ Place = Literal[
     "superseded",  # gets nothing, once the newer build of its set polls
 ]
 
-_TIMEOUT = timedelta(seconds=5)
 _LONGEST_PERIOD = 5.0
-_ENDING = (WorkerStatus.WORKER_STATUS_SHUTTING_DOWN, WorkerStatus.WORKER_STATUS_SHUTDOWN)
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ async def register(client: Client, task_queue: str, build_id: str, strategy: str
             sets = await _read_sets(client, task_queue)
             if not any(build_id in builds for builds in sets):
                 await client.update_worker_build_id_compatibility(
-                    task_queue, _operation(sets, build_id, strategy), rpc_timeout=_TIMEOUT
+                    task_queue, _operation(sets, build_id, strategy), rpc_timeout=TIMEOUT
                 )
                 log.info("took its place", task_queue=task_queue, strategy=strategy)
                 return "default"
@@ -198,7 +194,7 @@ def _alive(build: Build) -> Evidence:
 
 
 async def _read_sets(client: Client, task_queue: str) -> list[list[str]]:
-    reply = await client.get_worker_build_id_compatibility(task_queue, rpc_timeout=_TIMEOUT)
+    reply = await client.get_worker_build_id_compatibility(task_queue, rpc_timeout=TIMEOUT)
     return [list(version_set.build_ids) for version_set in reply.version_sets]
 
 
@@ -245,10 +241,9 @@ def _last_ran_on(builds: list[str], index: int) -> str:
 async def _count(
     client: Client, task_queue: str, condition: str, problems: list[str]
 ) -> int | None:
-    queue = task_queue.replace("'", "''")
-    query = f"TaskQueue='{queue}' AND ExecutionStatus='Running' AND {condition}"
+    query = f"TaskQueue='{_quoted(task_queue)}' AND ExecutionStatus='Running' AND {condition}"
     try:
-        return (await client.count_workflows(query, rpc_timeout=_TIMEOUT)).count
+        return (await client.count_workflows(query, rpc_timeout=TIMEOUT)).count
     except RPCError as error:
         problems.append(f"open runs could not be counted ({condition}): {error.message}")
         return None
@@ -258,21 +253,14 @@ async def _live_workers(
     client: Client, task_queue: str, problems: list[str]
 ) -> dict[str, int] | None:
     """Worker processes with a fresh heartbeat, by build id; None where it cannot be read."""
-    queue = task_queue.replace("'", "''")
-    request = ListWorkersRequest(
-        namespace=client.namespace, query=f"TaskQueue='{queue}'", page_size=1000
-    )
     try:
-        reply = await client.workflow_service.list_workers(request, timeout=_TIMEOUT)
+        alive = await live_workers(client, f"TaskQueue='{_quoted(task_queue)}'")
     except RPCError as error:
         problems.append(f"the workers could not be listed: {error.message}")
         return None
-    now = datetime.now(timezone.utc)
-    alive: dict[str, int] = {}
-    for worker in reply.workers_info:
-        beat = worker.worker_heartbeat
-        fresh = now - beat.heartbeat_time.ToDatetime(tzinfo=timezone.utc) < HEARTBEAT_FRESH
-        if fresh and beat.status not in _ENDING:
-            build_id = beat.deployment_version.build_id
-            alive[build_id] = alive.get(build_id, 0) + 1
-    return alive
+    return {build_id: sum(polled.values()) for build_id, polled in alive.items()}
+
+
+def _quoted(text: str) -> str:
+    """As a text within the quotes of a query."""
+    return text.replace("'", "''")

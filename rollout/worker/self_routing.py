@@ -15,8 +15,7 @@ from rollout.base.exit import Failure
 from rollout.core.config import Deployment, RolloutConfig, Verification
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
-from rollout.temporal.observer import Observer
-from rollout.temporal.routing import Actor, Refused
+from rollout.temporal.routing import DeploymentRouting, Refused
 
 __all__ = ["take_place"]
 
@@ -39,12 +38,11 @@ async def take_place(
         deployment=Deployment(name=deployment, target=build_id, pace="all-at-once"),
         verify=Verification(compatible="off"),  # its runs are verified by whoever starts it
     )
-    observer = Observer(client, deployment)
-    actor = Actor(client, deployment, identity)
+    routing = DeploymentRouting(client, deployment, identity)
     period, told = _PERIOD, ""
     while True:
         try:
-            seen = _alive(await observer.observe(), build_id, task_queue)
+            seen = _alive(await routing.observe(), build_id, task_queue)
             if _superseded(seen, build_id):
                 log.info("keeping its place", current=seen.current)
                 return
@@ -58,7 +56,7 @@ async def take_place(
                 log.info("taking its place", reason=decided.reason)
                 told = decided.reason
             for action in decided.actions:
-                await actor.perform(action, seen)
+                await routing.perform(action, seen)
             period = _PERIOD
         except Refused as refused:
             period = min(2 * period, _LONGEST_PERIOD)

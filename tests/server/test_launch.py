@@ -208,3 +208,36 @@ def test_ends_with_supervisord(tmp_path: Path, marker: str) -> None:
     supervisord.kill()
     supervisord.wait(timeout=10)
     eventually(lambda: not marked(marker))
+
+
+class TestAfterAnOptionOfRollout:
+    """``rollout --config FILE launch``, which is read by another parser."""
+
+    def test_becomes_the_command(self) -> None:
+        """It starts COMMAND, as without the option."""
+        done = _rollout("--config", "x", "launch", "echo", "begun")
+        assert (done.returncode, done.stdout) == (0, "begun\n")
+
+    def test_says_what_is_wrong(self) -> None:
+        """A missing COMMAND, or one that is not installed, is told in one line."""
+        missing = _rollout("--config", "x", "launch")
+        unknown = _rollout("--config", "x", "launch", "no-such-program")
+        assert (missing.returncode, missing.stderr) == (
+            2,
+            "rollout: COMMAND is missing; see `rollout launch --help`\n",
+        )
+        assert (unknown.returncode, unknown.stderr) == (
+            1,
+            "rollout: no-such-program is not installed; `make setup` installs it\n",
+        )
+
+
+def _rollout(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rollout", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from rollout.temporal.observer import version_metadata
+from rollout.temporal.versions import version_metadata
 from tests.support.runs import begun, builds, finished_by, greet, order, see, settled
 from tests.support.scrape import scrape
 from tests.support.temporal_server import DevServer, free_port
@@ -100,10 +100,11 @@ class TestStrategies:
         with worker(temporal_server, tmp_path, name, "v1", "compatible", "--managed") as v1:
             eventually(lambda: v1.records("declared"), seconds=30)
             seen = await see(client, name)
-            metadata = await version_metadata(client, name, "v1") or {}
+            metadata = await version_metadata(client, name, "v1")
             assert seen.current is None
-            assert metadata["strategy"] == "compatible"
-            assert len(metadata["fingerprint"]) == 16
+            assert metadata is not None
+            assert metadata.strategy == "compatible"
+            assert len(metadata.fingerprint or "") == 16
 
 
 class TestLife:

@@ -22,7 +22,7 @@ from rollout.core.actions import (
 )
 from rollout.core.config_file import parse
 from rollout.temporal.routing import Refused
-from tests.support.world import seen
+from tests.support.synthetic_deployment import seen
 
 CONFIG = parse('[deployment]\ntarget = "v2"')
 

@@ -10,6 +10,7 @@ import asyncio
 import io
 import signal
 from collections import deque
+from collections.abc import Hashable
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,7 +26,7 @@ from rollout.base.exit import Failure, Misuse
 from rollout.base.settings import LOG_DIR, prometheus_url
 from rollout.commands.watch.bars import glyphs_for
 from rollout.commands.watch.picture import as_line, render
-from rollout.commands.watch.view import Context, Trends, View, changes, view_of
+from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
 from rollout.controller.events import Event, LogTail
 from rollout.controller.loop import own_identity
 from rollout.controller.readings import look
@@ -140,14 +141,13 @@ class _Told:
     def __init__(self) -> None:
         self._versions = False
         self._said: set[Event] | None = None
-        self._phase = ""
-        self._notes: set[str] = set()
+        self._plan: Hashable = None
+        self._notes: tuple[str, ...] = ()
 
     def news(self, view: View) -> list[tuple[datetime, str]]:
         """What is new in ``view``, each with its time."""
-        fresh = [note for note in view.notes if _shape(note) not in self._notes]
-        lines = [(view.at, f"! {note}") for note in fresh]
-        self._notes = {_shape(note) for note in view.notes}
+        lines = [(view.at, f"! {note}") for note in view.notes if note not in self._notes]
+        self._notes = view.notes
         if view.phase and not self._versions:
             head = f"{view.deployment}, namespace {view.namespace}, target {view.target}"
             lines += [(view.at, text) for text in (head, *map(as_line, view.rows))]
@@ -156,16 +156,10 @@ class _Told:
             self._said = set(view.events)
         lines += [(event.at, event.text) for event in view.events if event not in self._said]
         self._said.update(view.events)
-        phase = _shape(f"{view.phase}: {view.reason}")
-        if view.phase and phase != self._phase:
+        if view.phase and view.news != self._plan:
             lines.append((view.at, f"{view.phase}: {view.reason}"))
-            self._phase = phase
+            self._plan = view.news
         return lines
-
-
-def _shape(text: str) -> str:
-    """``text`` without its numbers: a countdown is not news."""
-    return "".join(c for c in text if not c.isdigit())
 
 
 class _Watcher:
@@ -229,12 +223,12 @@ class _Watcher:
             self._away(str(failure))
             return
         except RPCError as error:
-            self._away(f"Temporal cannot be read: {error.message.splitlines()[0]}")
+            self._away(f"could not read from Temporal: {error.message.splitlines()[0]}")
             return
         if self._notes.pop("temporal", None):
             self._events.append(Event(seen.at, "Temporal answers again"))
         if self._seen is not None:
-            told = changes(self._seen, seen, self._config.deployment.target)
+            told = what_changed(self._seen, seen, self._config.deployment.target)
             self._events += [Event(seen.at, text) for text in told]
         self._trends.add(seen)
         self._seen = seen
