@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from client.subscribe import as_text
 from rollout.temporal.versions import version_metadata
-from tests.server.test_workers import begun, builds, greet, order, see, settled
+from tests.support.runs import begun, builds, greet, order, see, settled
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually
 from tests.support.worker_process import Command, environ, python, run, worker

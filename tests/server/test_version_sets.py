@@ -14,7 +14,7 @@ from temporalio.client import Client
 from rollout.base.exit import Failure
 from rollout.commands.version_sets import as_json, render
 from rollout.temporal.version_sets import Build, Place, VersionSets, register, safe_to_stop, status
-from tests.server.test_workers import builds, greet, order, settled
+from tests.support.runs import builds, greet, order, settled
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually, until
 from tests.support.worker_process import run, worker

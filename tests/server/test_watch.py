@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import httpx
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
@@ -24,6 +23,7 @@ from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
 from rollout.core.observation import GateRun, Observation, Ramp, Version
 from rollout.core.steps import step_marks
+from rollout.prometheus.client import prometheus_at
 from rollout.prometheus.traffic import Traffic, read_traffic
 from tests.support.prometheus import Prometheus, expositions
 from tests.support.temporal_server import DevServer, free_port
@@ -317,8 +317,8 @@ class TestTraffic:
             try:
                 share = "build_type:temporal_workflow_completed:share30s"
                 eventually(lambda: prometheus.query(share), seconds=30)
-                async with httpx.AsyncClient() as http:
-                    traffic = await read_traffic(http, prometheus.url, "shop")
+                async with prometheus_at(prometheus.url) as asked:
+                    traffic = await read_traffic(asked, "shop")
             finally:
                 prometheus.stop()
         assert (traffic.workflow_type, traffic.problem) == ("Quick", None)
@@ -330,12 +330,11 @@ class TestTraffic:
 
     async def test_prometheus_away_is_a_sentence(self) -> None:
         """Nothing is raised, no share is claimed, and the address is named."""
-        url = f"http://127.0.0.1:{free_port()}"
-        async with httpx.AsyncClient() as http:
-            traffic = await read_traffic(http, url, "shop")
+        port = free_port()
+        async with prometheus_at(f"http://me:secret@127.0.0.1:{port}") as asked:
+            traffic = await read_traffic(asked, "shop")
         assert traffic.share("v1") is None
-        assert traffic.problem
-        assert traffic.problem.startswith(f"Prometheus does not answer at {url}")
+        assert traffic.problem == f"Prometheus gives no numbers: no answer at 127.0.0.1:{port}"
 
 
 WATCH = """

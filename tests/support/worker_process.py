@@ -21,11 +21,13 @@ __all__ = ["Command", "python", "run", "worker"]
 class Command:
     """A command of ours under way; its stderr is JSON, one record a line."""
 
-    def __init__(self, words: list[str], environ: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, words: list[str], environ: dict[str, str], folder: Path, cwd: Path = ROOT
+    ) -> None:
         self.log_file = folder / f"{os.urandom(4).hex()}.log"
         with self.log_file.open("wb") as log:
             self._process = subprocess.Popen(
-                words, cwd=ROOT, env=environ, stdout=log, stderr=subprocess.STDOUT
+                words, cwd=cwd, env=environ, stdout=log, stderr=subprocess.STDOUT
             )
 
     @property

@@ -21,6 +21,7 @@ from rollout.core.observation import BuildSample, Measurements, Observation, Ram
 from rollout.core.plan import plan
 from rollout.core.sunset import sunset
 from rollout.core.verdict import target_share
+from tests.support.examples import many
 from tests.support.synthetic_deployment import ME, T0, SyntheticDeployment, config, fresh, healthy
 
 BUILDS = ("v1", "v2", "v3", "v4")
@@ -136,7 +137,7 @@ class Run:
             synthetic.now += timedelta(seconds=1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150), deadline=None)
 @given(st.lists(events, min_size=3, max_size=25))
 def test_whatever_happens(happenings: list[tuple[object, ...]]) -> None:
     """Never two ramps, a fall, dead workers, or a stop with open runs; always a reason."""
@@ -148,7 +149,7 @@ def test_whatever_happens(happenings: list[tuple[object, ...]]) -> None:
         run.go_on(2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(st.lists(events, min_size=3, max_size=20), targets)
 def test_it_comes_to_rest(happenings: list[tuple[object, ...]], target: str) -> None:
     """From any state, once all is well, the target becomes current and nothing is left to do."""
@@ -200,7 +201,7 @@ observations = st.builds(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=many(500), deadline=None)
 @given(observations, targets)
 def test_nothing_with_open_runs_is_taken_away(seen: Observation, target: str) -> None:
     """Whatever is observed, only what is known to be safe is stopped, removed or deleted."""

@@ -15,7 +15,6 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
-import httpx
 from rich.console import Console
 from rich.live import Live
 from temporalio.client import Client
@@ -35,6 +34,7 @@ from rollout.core.actions import Plan
 from rollout.core.config_file import load
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
+from rollout.prometheus.client import Prometheus, prometheus_at
 from rollout.prometheus.traffic import Traffic, read_traffic
 from rollout.supervision.rpc import Supervisor
 
@@ -191,10 +191,10 @@ class _Watcher:
 
     async def read_on(self, interval: float) -> None:
         """Read everything every ``interval`` seconds, until cancelled."""
-        async with httpx.AsyncClient(timeout=_PROMETHEUS_TIMEOUT, trust_env=False) as http:
+        async with prometheus_at(prometheus_url(), timeout=_PROMETHEUS_TIMEOUT) as prometheus:
             while True:
                 self._refresh_config()
-                await asyncio.gather(self._observe(), self._measure(http))
+                await asyncio.gather(self._observe(), self._measure(prometheus))
                 await asyncio.sleep(interval)
 
     def _refresh_config(self) -> None:
@@ -237,6 +237,6 @@ class _Watcher:
         since = f"; this is of {self._seen.at:%H:%M:%S} UTC" if self._seen else ""
         self._notes["temporal"] = f"{reason}{since}"
 
-    async def _measure(self, http: httpx.AsyncClient) -> None:
+    async def _measure(self, prometheus: Prometheus) -> None:
         name = self._config.deployment.name
-        self._traffic = await read_traffic(http, prometheus_url(), name, self._type)
+        self._traffic = await read_traffic(prometheus, name, self._type)
