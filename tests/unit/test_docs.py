@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tomlkit
 
 from rollout.base.settings import ROOT
 
@@ -64,6 +65,22 @@ def test_paths_are_recognised() -> None:
     text = "`rollout/core/plan.py` `rollout plan` `rollout.toml` `a/b`\n```\n`docs/x`\n```\n"
 
     assert list(_paths(text)) == ["rollout/core/plan.py", "rollout.toml"]
+
+
+def test_the_floors_are_those_of_the_contract() -> None:
+    """The table of the architecture has the rooms of import-linter's layers, on the same floors."""
+    contracts = tomlkit.parse((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    layers = next(each["layers"] for each in contracts["contracts"] if each["id"] == "floors")
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+
+    told = re.findall(r"^\| (\d+) \| `rollout/(\w+)`", page, re.MULTILINE)
+
+    wanted = {
+        (str(floor), room)
+        for floor, rooms in enumerate(reversed(layers), start=1)
+        for room in rooms.split(" | ")
+    }
+    assert set(told) == wanted
 
 
 @pytest.mark.parametrize("page", ["architecture.md", "glossary.md", "reference.md", "releasing.md"])
