@@ -84,7 +84,7 @@ async def replay(app: App, results: TextIO, *, deployment: str, build_id: str) -
     In: ``{"workflow_id", "history"}``, and where they are known ``run_id`` and
     ``namespace``; ``history`` as the SDK or the CLI writes it. Out: ``{"workflow_id",
     "run_id", "workflow_type", "ok", "event_id", "error"}``. Returns 0 whatever the
-    outcomes; raises `Misuse` at a line that is no history.
+    outcomes; raises `Misuse` at a line that is not a history.
 
     https://docs.temporal.io/develop/python/testing-suite#replay
     """
@@ -107,7 +107,7 @@ async def _histories() -> AsyncIterator[_History]:
                 yield _history(json.loads(line))
             except (ValueError, LookupError, TypeError, AttributeError, ParseError) as error:
                 reason = f"{type(error).__name__}: {error}"
-                raise Misuse(f"line {number} of the input is no history: {reason}") from error
+                raise Misuse(f"line {number} of the input is not a history: {reason}") from error
 
 
 def _history(line: dict[str, Any]) -> _History:
