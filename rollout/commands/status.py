@@ -14,7 +14,8 @@ from rollout.base.connect import connect
 from rollout.commands import version_sets as version_sets_status
 from rollout.commands.shared import observe
 from rollout.commands.status_table import as_json, as_table
-from rollout.controller.loop import is_running, last_refusals, own_identity
+from rollout.controller.identity import is_running, own_identity
+from rollout.controller.refusals import last_refusals
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import load
 from rollout.core.observation import Observation
