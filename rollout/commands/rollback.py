@@ -20,6 +20,7 @@ from rollout.core.observation import Observation, Version
 from rollout.core.verdict import warnings
 from rollout.replay.verification import summary
 from rollout.replay.verify import MOST_RUNS, try_move
+from rollout.temporal.interface import Routing
 from rollout.temporal.metadata import Metadata, Note
 from rollout.temporal.observer import Observer
 from rollout.temporal.routing import DeploymentRouting
@@ -115,7 +116,7 @@ def _last_current(version: Version) -> datetime:
 
 
 async def _move_back(
-    client: Client, routing: DeploymentRouting, deployment: str, bad: str, good: str
+    client: Client, routing: Routing, deployment: str, bad: str, good: str
 ) -> None:
     """Move the runs of the bad build that the good one's code can go on with."""
     found = await try_move(client, deployment, bad, good)

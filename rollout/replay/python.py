@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
 from google.protobuf.json_format import ParseError
-from temporalio.api.history.v1 import HistoryEvent
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
@@ -35,6 +34,7 @@ from temporalio.workflow import _Definition
 
 from rollout.base.exit import Misuse
 from rollout.replay.drift import first_drift
+from rollout.temporal.history import names_in
 from rollout.worker.app import App
 
 __all__ = ["own_stdout", "replay"]
@@ -268,20 +268,9 @@ def _likely_event(history: WorkflowHistory, trace: _Trace, reason: str) -> int |
     if quoted is None:
         return trace.read_up_to or None
     for event in history.events:
-        if event.event_id > trace.read_up_to and quoted.group(1) in _names(event):
+        if event.event_id > trace.read_up_to and quoted.group(1) in names_in(event):
             return event.event_id
     return None
-
-
-def _names(event: HistoryEvent) -> tuple[str, ...]:
-    activity = event.activity_task_scheduled_event_attributes
-    child = event.start_child_workflow_execution_initiated_event_attributes
-    nexus = event.nexus_operation_scheduled_event_attributes
-    return (
-        *(activity.activity_type.name, activity.activity_id),
-        *(child.workflow_type.name, child.workflow_id),
-        *(nexus.service, nexus.operation),
-    )
 
 
 def _short(text: str) -> str:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 import structlog
-from temporalio.client import Client
 from temporalio.service import RPCError
 
 from rollout.base.connect import is_transient
@@ -15,7 +14,8 @@ from rollout.base.exit import Failure
 from rollout.core.config import Deployment, RolloutConfig, Verification
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
-from rollout.temporal.routing import DeploymentRouting, Refused
+from rollout.temporal.interface import Routing
+from rollout.temporal.routing import Refused
 
 __all__ = ["take_place"]
 
@@ -25,9 +25,7 @@ _PERIOD = 0.5
 _LONGEST_PERIOD = 5.0
 
 
-async def take_place(
-    client: Client, deployment: str, task_queue: str, build_id: str, identity: str
-) -> None:
+async def take_place(routing: Routing, deployment: str, task_queue: str, build_id: str) -> None:
     """Route new runs to ``build_id``, and to it the runs of its set, as its strategy says.
 
     A build that has already had its place keeps it: where another has become
@@ -38,7 +36,6 @@ async def take_place(
         deployment=Deployment(name=deployment, target=build_id, pace="all-at-once"),
         verify=Verification(compatible="off"),  # its runs are verified by whoever starts it
     )
-    routing = DeploymentRouting(client, deployment, identity)
     period, told = _PERIOD, ""
     while True:
         try:
