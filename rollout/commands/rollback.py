@@ -13,7 +13,8 @@ from temporalio.service import RPCError
 
 from rollout.base.exit import Failure
 from rollout.commands.shared import own, see, written
-from rollout.controller.loop import is_running, last_refusals
+from rollout.controller.identity import is_running
+from rollout.controller.refusals import last_refusals
 from rollout.core.config_file import edit, load
 from rollout.core.observation import Observation, Version
 from rollout.core.verdict import warnings

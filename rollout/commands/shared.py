@@ -11,8 +11,8 @@ from temporalio.service import RPCError
 
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
-from rollout.controller.loop import own_identity
-from rollout.controller.readings import look
+from rollout.controller.identity import own_identity
+from rollout.controller.observing import observe_rollout
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
@@ -28,7 +28,7 @@ async def see(config: RolloutConfig, *, known: bool = True) -> tuple[Client, Obs
     """A client and what it sees. Raises `Failure`, also where ``known`` and nothing is there."""
     client = await connect(identity=own_identity())
     try:
-        seen = await look(client, config, Supervisor())
+        seen = await observe_rollout(client, config, Supervisor())
     except RPCError as error:
         raise Failure(f"the deployment cannot be read: {error.message}") from error
     if known and not seen.exists:
@@ -40,7 +40,7 @@ async def observe(config: RolloutConfig) -> tuple[Observation, Plan]:
     """Observe once and plan on it, as the controller of this checkout would."""
     client = await connect()
     try:
-        seen = await look(client, config, Supervisor())
+        seen = await observe_rollout(client, config, Supervisor())
     except RPCError as error:
         raise Failure(f"the deployment cannot be read: {error.message}") from error
     return seen, plan(config, seen, datetime.now(timezone.utc), own_identity())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -18,7 +19,11 @@ __all__ = ["as_json", "as_table", "count", "verdict_lines"]
 
 
 def as_json(
-    config: RolloutConfig, seen: Observation, decided: Plan, told: Sequence[str] = ()
+    config: RolloutConfig,
+    seen: Observation,
+    decided: Plan,
+    now: datetime,
+    told: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The status as scripts read it; the keys are a contract. ``told``: further warnings."""
     target = config.deployment.target
@@ -35,13 +40,13 @@ def as_json(
         "phase": decided.phase,
         "reason": decided.reason,
         "warnings": [*told, *warnings(seen), *seen.problems],
-        "versions": [_version(seen, version.build_id, target) for version in seen.versions],
+        "versions": [_version(seen, version.build_id, target, now) for version in seen.versions],
     }
 
 
-def _version(seen: Observation, build_id: str, target: str) -> dict[str, Any]:
+def _version(seen: Observation, build_id: str, target: str, now: datetime) -> dict[str, Any]:
     version = seen.version(build_id)
-    verdict = safe_to_stop(seen, build_id, target)
+    verdict = safe_to_stop(seen, build_id, target, now)
     return {
         "build_id": build_id,
         "status": version.status,
@@ -65,7 +70,11 @@ def _version(seen: Observation, build_id: str, target: str) -> dict[str, Any]:
 
 
 def as_table(
-    config: RolloutConfig, seen: Observation, decided: Plan, told: Sequence[str] = ()
+    config: RolloutConfig,
+    seen: Observation,
+    decided: Plan,
+    now: datetime,
+    told: Sequence[str] = (),
 ) -> RenderableType:
     """The status for a person, fit for 80 columns."""
     target = config.deployment.target
@@ -99,7 +108,7 @@ def as_table(
             verdicts.append(Text(f"{version.build_id} has workflows of their own behavior: {own}"))
         if version.blocked:
             verdicts.append(Text(f"{version.build_id} is blocked: {version.blocked}", "yellow"))
-        verdicts += verdict_lines(safe_to_stop(seen, version.build_id, target))
+        verdicts += verdict_lines(safe_to_stop(seen, version.build_id, target, now))
     warned = [Text(f"! {text}", "yellow") for text in (*told, *warnings(seen), *seen.problems)]
     return Group(head, phase, *warned, Text(), table, Text(), *verdicts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import datetime, timezone
 
 from rich.console import Console
 from temporalio.service import RPCError
@@ -14,7 +15,7 @@ from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.names import valid_build_id
 from rollout.commands.shared import own, see, written
-from rollout.controller.loop import own_identity
+from rollout.controller.identity import own_identity
 from rollout.core.config_file import load
 from rollout.core.observation import STRATEGIES
 from rollout.core.verdict import safe_to_stop
@@ -138,7 +139,7 @@ async def _retire(arguments: argparse.Namespace) -> int:
     if version.status == "unregistered" and version.process is None:
         raise Failure(f"neither the server nor supervisord knows {build_id}")
     own(seen, build_id)
-    verdict = safe_to_stop(seen, build_id, config.deployment.target)
+    verdict = safe_to_stop(seen, build_id, config.deployment.target, datetime.now(timezone.utc))
     against = [point.detail for point in verdict.evidence if not point.ok]
     if not verdict.safe_to_stop and version.status != "unregistered":
         if build_id in (seen.current, seen.ramping and seen.ramping.build_id):

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 __all__ = [
     "STARTABLE",
+    "STATUSES",
     "STRATEGIES",
     "BuildSample",
     "CheckResult",
@@ -39,7 +40,8 @@ Status = Literal[
     "drained",
     "unknown",  # the server gives no clear status; never safe
 ]
-
+STATUSES: tuple[Status, ...] = get_args(Status)
+"""Every status, in the order in which dashboards number them."""
 
 STARTABLE = ("STOPPED", "EXITED", "FATAL")
 """The states of a program that does not run, and could be started."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+from rollout.core.observation import STATUSES
+from rollout.supervision.rpc import STATES
+
 __all__ = [
     "FAILURE_RATIO",
     "OPEN_RUNS",
@@ -23,26 +26,8 @@ OPEN_RUNS = 'max by (build_id) (temporal_worker_deployment_version_open_workflow
 SAFE_TO_STOP = 'min by (build_id) (temporal_worker_deployment_version_safe_to_stop{job="exporter"})'
 FAILURE_RATIO = "max by (build_id) (build:temporal_workflow_failed:ratio1m)"
 
-VERSION_STATES = (
-    "unregistered",
-    "created",
-    "inactive",
-    "ramping",
-    "current",
-    "draining",
-    "drained",
-    "unknown",
-)
-PROCESS_STATES = (
-    "stopped",
-    "starting",
-    "running",
-    "backoff",
-    "stopping",
-    "exited",
-    "fatal",
-    "unknown",
-)
+VERSION_STATES: tuple[str, ...] = STATUSES
+PROCESS_STATES = tuple(state.lower() for state in STATES)
 
 
 def completed_share(workflow_type: str) -> str:

@@ -16,13 +16,15 @@ from rich.console import Console
 
 from rollout.base.settings import ROOT
 from rollout.commands.watch.bars import ASCII, BLOCKS, bar, glyphs_for, trend
+from rollout.commands.watch.live import Lines
 from rollout.commands.watch.picture import render
-from rollout.commands.watch.view import Context, Trends, View, changes, steps, view_of
-from rollout.controller.events import Event
+from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
+from rollout.controller.past import Event
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
 from rollout.core.observation import GateRun, Observation, Ramp, Version
+from rollout.core.steps import step_marks
 from rollout.prometheus.traffic import Traffic, read_traffic
 from tests.support.prometheus import Prometheus, expositions
 from tests.support.temporal_server import DevServer, free_port
@@ -219,7 +221,7 @@ class TestSteps:
         self, seen: Observation, now: datetime = NOW
     ) -> list[tuple[float, str, float | None]]:
         """Each step as a tuple."""
-        return [(m.percentage, m.state, m.left) for m in steps(CONFIG, seen, now)]
+        return [(m.percentage, m.state, m.left) for m in step_marks(CONFIG, seen, now)]
 
     def test_from_settling_to_complete(self) -> None:
         """Ahead while v1 settles, then one is *here* with its countdown, at last all are done."""
@@ -235,14 +237,14 @@ class TestSteps:
         """The countdown goes below zero, and the picture says held."""
         assert self.states(RAMPING, NOW + timedelta(seconds=20))[0] == (10, "here", -8.0)
         assert "(held for 8 s)" in "".join(
-            drawn(replace(view(), steps=steps(CONFIG, RAMPING, NOW + timedelta(seconds=20))))
+            drawn(replace(view(), steps=step_marks(CONFIG, RAMPING, NOW + timedelta(seconds=20))))
         )
 
     def test_none_where_nothing_moves_by_steps(self) -> None:
         """Nothing is current, or the pace is manual: no steps."""
-        assert steps(CONFIG, replace(RAMPING, current=None), NOW) == ()
+        assert step_marks(CONFIG, replace(RAMPING, current=None), NOW) == ()
         manual = parse('[deployment]\nname = "shop"\ntarget = "v2"\npace = "manual"')
-        assert steps(manual, RAMPING, NOW) == ()
+        assert step_marks(manual, RAMPING, NOW) == ()
 
 
 class TestChanges:
@@ -287,7 +289,37 @@ class TestChanges:
     )
     def test_each_is_one_sentence(self, after: Observation, told: tuple[str, ...]) -> None:
         """Each change is told once, and a count that merely moves is none."""
-        assert changes(RAMPING, after, "v2") == told
+        assert what_changed(RAMPING, after, "v2") == told
+
+
+class TestLines:
+    """What is told where there is no terminal."""
+
+    def told(self, *views: View) -> list[str]:
+        """Every line, in its order, after those of the first view."""
+        lines = Lines()
+        first, *rest = (lines.news(each) for each in views)
+        assert first
+        return [text for news in rest for _, text in news]
+
+    def test_the_second_builds_note(self) -> None:
+        """A note is told for each build, and not again while it lasts."""
+        notes = ("v1 could not be described: away", "v2 could not be described: away")
+        views = [view(), view(notes=notes[:1]), view(notes=notes), view(notes=notes)]
+        assert self.told(*views) == [f"! {note}" for note in notes]
+
+    def test_a_plan_is_told_by_what_it_says(self) -> None:
+        """Waiting for v3 after v2 is news, the next second of a countdown is not."""
+        waits = [Plan("waiting", f"no worker of {build} has polled yet") for build in ("v2", "v3")]
+        pauses = [
+            Plan("progressing", f"at 10 % for {left} s more", topic=("pauses", "v2", 10))
+            for left in (12, 11)
+        ]
+        assert self.told(*(view(decided=each) for each in (PLAN, *waits, *pauses))) == [
+            "waiting: no worker of v2 has polled yet",
+            "waiting: no worker of v3 has polled yet",
+            "progressing: at 10 % for 12 s more",
+        ]
 
 
 WORKER_PAGE = """
