@@ -13,7 +13,7 @@ from client.results import Ran
 from client.score import Score
 from docs.source.markdown import code, sentence, table
 from rollout.base.settings import ROOT
-from rollout.controller.loop import ControllerMetrics
+from rollout.controller.metrics import ControllerMetrics
 from rollout.core.config import Deployment, RolloutConfig
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.exporter.deployment import DeploymentMetrics

@@ -12,12 +12,14 @@ from temporalio.service import RPCError
 from rollout.base.exit import Failure
 from rollout.base.waiting import until
 from rollout.commands.shared import own, see, written
-from rollout.controller.loop import is_running, last_refusals
+from rollout.controller.identity import is_running
+from rollout.controller.refusals import last_refusals
 from rollout.core.config_file import edit, load
 from rollout.core.observation import Observation, Version
 from rollout.core.verdict import warnings
 from rollout.replay.verification import summary
 from rollout.replay.verify import MOST_RUNS, try_move
+from rollout.temporal.interface import Routing
 from rollout.temporal.metadata import Metadata, Note
 from rollout.temporal.observer import Observer
 from rollout.temporal.routing import DeploymentRouting
@@ -117,7 +119,7 @@ def _last_current(version: Version) -> datetime:
 
 
 async def _move_back(
-    client: Client, routing: DeploymentRouting, deployment: str, bad: str, good: str
+    client: Client, routing: Routing, deployment: str, bad: str, good: str
 ) -> None:
     """Move the runs of the bad build that the good one's code can go on with."""
     found = await try_move(client, deployment, bad, good)

@@ -11,8 +11,8 @@ from temporalio.service import RPCError
 
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
-from rollout.controller.loop import own_identity
-from rollout.controller.readings import look
+from rollout.controller.identity import own_identity
+from rollout.controller.observing import observe_rollout
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
@@ -43,7 +43,7 @@ async def see(config: RolloutConfig, *, known: bool = True) -> tuple[Client, Obs
 async def observe(config: RolloutConfig) -> tuple[Observation, Plan]:
     """Observe all that a plan needs and plan on it, as the controller of this checkout would."""
     client = await connect()
-    seen = await _readable(look(client, config, Supervisor()))
+    seen = await _readable(observe_rollout(client, config, Supervisor()))
     return seen, plan(config, seen, datetime.now(timezone.utc), own_identity())
 
 

@@ -15,7 +15,7 @@ from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.names import valid_build_id
 from rollout.commands.shared import own, see, written
-from rollout.controller.loop import own_identity
+from rollout.controller.identity import own_identity
 from rollout.core.config_file import load
 from rollout.core.observation import STRATEGIES
 from rollout.core.verdict import safe_to_stop

@@ -1,10 +1,15 @@
-"""The schema of rollout.toml, which `rollout.core.config_file` reads and edits."""
+"""The schema of rollout.toml and its defaults, each in this one place.
+
+`rollout.core.config_file` reads and edits the file.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
 import msgspec
+
+from rollout.base.settings import DEFAULT_DEPLOYMENT
 
 __all__ = [
     "Analysis",
@@ -40,7 +45,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Deployment(_Table, frozen=True, kw_only=True):
     """``[deployment]``: which deployment, and which version is wanted."""
 
-    name: Name = "greetings"
+    name: Name = DEFAULT_DEPLOYMENT
     """The worker deployment, as in `--deployment`; it cannot change while the controller runs."""
     task_queue: Name = "greetings"
     """Where gates run, and the workers that `rollout add` starts."""

@@ -48,7 +48,7 @@ def _of_temporal(started: Sequence[Launch]) -> Iterator[_Question]:
     """Whether the server that this stack does not run itself is there."""
     ours = [start for start in started if start.module() in _OURS]
     if ours and not any(start.name == "temporal" for start in started):
-        yield _Question("", _ask(ours[0].environ, "rollout.temporal.probe"))
+        yield _Question("", _ask(ours[0].environ, "rollout.temporal.namespace"))
 
 
 def _of_rollout(started: Sequence[Launch]) -> Iterator[Problem]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from temporalio.client import Client
 
 from rollout.base.exit import Failure
+from rollout.temporal.interface import Routing
 from rollout.temporal.metadata import Metadata
-from rollout.temporal.routing import DeploymentRouting
 from rollout.temporal.versions import version_metadata
 
 __all__ = ["Declaration", "admit", "declare"]
@@ -54,7 +54,7 @@ async def admit(client: Client, build: Declaration, *, allow_changed_code: bool)
         )
 
 
-async def declare(client: Client, build: Declaration, identity: str) -> bool:
+async def declare(client: Client, build: Declaration, routing: Routing) -> bool:
     """Write the declaration; False where the server does not know the version yet.
 
     The server learns of a version when its first worker polls.
@@ -64,6 +64,5 @@ async def declare(client: Client, build: Declaration, identity: str) -> bool:
         return False
     wanted = build.as_metadata()
     if not known.says(wanted):
-        routing = DeploymentRouting(client, build.deployment, identity)
         await routing.annotate(build.build_id, wanted)
     return True

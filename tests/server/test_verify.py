@@ -409,11 +409,11 @@ class TestReplay:
 
     @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"workflow_id": "a", "history": {}}'])
     def test_bad_input(self, runs: Runs, line: str) -> None:
-        """A line that is no history is named: exit code 2, and nothing on stdout."""
+        """A line that is not a history is named: exit code 2, and nothing on stdout."""
         done = replay(runs.command("v1"), "", line)
         assert (done.returncode, done.stdout) == (2, "")
         told = str(sentence(done.stderr))
-        assert told.startswith("line 2 of the input is no history: ")
+        assert told.startswith("line 2 of the input is not a history: ")
         assert done.stderr.count("\n") == 1
 
     async def test_code_that_cannot_be_tried(self, client: Client, runs: Runs) -> None:

@@ -15,9 +15,10 @@ from rich.console import Console
 
 from rollout.base.settings import ROOT
 from rollout.commands.watch.bars import ASCII, BLOCKS, bar, glyphs_for, trend
+from rollout.commands.watch.live import Lines
 from rollout.commands.watch.picture import render
 from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
-from rollout.controller.events import Event
+from rollout.controller.past import Event
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
@@ -289,6 +290,36 @@ class TestChanges:
     def test_each_is_one_sentence(self, after: Observation, told: tuple[str, ...]) -> None:
         """Each change is told once, and a count that merely moves is none."""
         assert what_changed(RAMPING, after, "v2") == told
+
+
+class TestLines:
+    """What is told where there is no terminal."""
+
+    def told(self, *views: View) -> list[str]:
+        """Every line, in its order, after those of the first view."""
+        lines = Lines()
+        first, *rest = (lines.news(each) for each in views)
+        assert first
+        return [text for news in rest for _, text in news]
+
+    def test_the_second_builds_note(self) -> None:
+        """A note is told for each build, and not again while it lasts."""
+        notes = ("v1 could not be described: away", "v2 could not be described: away")
+        views = [view(), view(notes=notes[:1]), view(notes=notes), view(notes=notes)]
+        assert self.told(*views) == [f"! {note}" for note in notes]
+
+    def test_a_plan_is_told_by_what_it_says(self) -> None:
+        """Waiting for v3 after v2 is news, the next second of a countdown is not."""
+        waits = [Plan("waiting", f"no worker of {build} has polled yet") for build in ("v2", "v3")]
+        pauses = [
+            Plan("progressing", f"at 10 % for {left} s more", topic=("pauses", "v2", 10))
+            for left in (12, 11)
+        ]
+        assert self.told(*(view(decided=each) for each in (PLAN, *waits, *pauses))) == [
+            "waiting: no worker of v2 has polled yet",
+            "waiting: no worker of v3 has polled yet",
+            "progressing: at 10 % for 12 s more",
+        ]
 
 
 WORKER_PAGE = """

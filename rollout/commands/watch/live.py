@@ -27,18 +27,18 @@ from rollout.base.settings import LOG_DIR, prometheus_url
 from rollout.commands.watch.bars import glyphs_for
 from rollout.commands.watch.picture import as_line, render
 from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
-from rollout.controller.events import Event, LogTail
-from rollout.controller.loop import own_identity
-from rollout.controller.readings import look
+from rollout.controller.identity import own_identity
+from rollout.controller.intent import Intent
+from rollout.controller.observing import observe_rollout
+from rollout.controller.past import Event, LogTail
 from rollout.core.actions import Plan
-from rollout.core.config_file import load
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.prometheus.client import Prometheus, prometheus_at
 from rollout.prometheus.traffic import Traffic, read_traffic
 from rollout.supervision.rpc import Supervisor
 
-__all__ = ["show", "watch"]
+__all__ = ["Lines", "show", "watch"]
 
 _EVENTS_KEPT = 50
 _PROMETHEUS_TIMEOUT = 2.0
@@ -117,7 +117,7 @@ async def _tell(
     def say(at: datetime, text: str) -> None:
         console.print(f"{at:%H:%M:%S} {text}", soft_wrap=True, markup=False, highlight=False)
 
-    told = _Told()
+    told = Lines()
     while True:
         view = watcher.view()
         for at, text in told.news(view):
@@ -135,7 +135,7 @@ async def _over(ended: asyncio.Event, reading: asyncio.Task[None], seconds: floa
     return ended.is_set()
 
 
-class _Told:
+class Lines:
     """What the plain lines have said already."""
 
     def __init__(self) -> None:
@@ -166,15 +166,14 @@ class _Watcher:
     """What has been read so far, and the reading of more."""
 
     def __init__(self, config_path: Path, workflow_type: str | None) -> None:
-        self._path = config_path
         self._type = workflow_type
-        self._config = load(config_path)
+        self._intent = Intent(config_path, renamed="start `rollout watch` anew")
         self._client: Client | None = None
         self._seen: Observation | None = None
         self._traffic = Traffic()
         self._trends = Trends()
         self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
-        self._log = LogTail(LOG_DIR, self._config.deployment.name)
+        self._log = LogTail(LOG_DIR, self._intent.config.deployment.name)
         self._notes: dict[str, str] = {}
 
     def view(self) -> View:
@@ -182,32 +181,26 @@ class _Watcher:
         now = datetime.now(timezone.utc)
         events = sorted([*self._log.events(), *self._events], key=lambda event: event.at)
         context = Context(self._traffic, self._trends, events, tuple(self._notes.values()))
-        return view_of(self._config, self._seen, self._plan(now), now, context)
+        return view_of(self._intent.config, self._seen, self._plan(now), now, context)
 
     def _plan(self, now: datetime) -> Plan | None:
         if self._seen is None:
             return None
-        return plan(self._config, self._seen, now, own_identity())
+        return plan(self._intent.config, self._seen, now, own_identity())
 
     async def read_on(self, interval: float) -> None:
         """Read everything every ``interval`` seconds, until cancelled."""
         async with prometheus_at(prometheus_url(), timeout=_PROMETHEUS_TIMEOUT) as prometheus:
             while True:
-                self._refresh_config()
+                self._refresh_intent()
                 await asyncio.gather(self._observe(), self._measure(prometheus))
                 await asyncio.sleep(interval)
 
-    def _refresh_config(self) -> None:
-        try:
-            config = load(self._path)
-        except Misuse as error:
-            self._notes["config"] = f"not followed until it is mended: {error}"
-            return
+    def _refresh_intent(self) -> None:
+        self._intent.refresh()
         self._notes.pop("config", None)
-        if config.deployment.name != self._config.deployment.name:
-            self._notes["config"] = "deployment.name has changed: start `rollout watch` anew"
-            return
-        self._config = config
+        if self._intent.problem:
+            self._notes["config"] = f"not followed until it is mended: {self._intent.problem}"
 
     async def _observe(self) -> None:
         try:
@@ -216,7 +209,7 @@ class _Watcher:
                 self._client = await connect(
                     runtime=Runtime(telemetry=TelemetryConfig(logging=None))
                 )
-            seen = await look(self._client, self._config, Supervisor())
+            seen = await observe_rollout(self._client, self._intent.config, Supervisor())
         except Misuse:
             raise
         except Failure as failure:
@@ -228,7 +221,7 @@ class _Watcher:
         if self._notes.pop("temporal", None):
             self._events.append(Event(seen.at, "Temporal answers again"))
         if self._seen is not None:
-            told = what_changed(self._seen, seen, self._config.deployment.target)
+            told = what_changed(self._seen, seen, self._intent.config.deployment.target)
             self._events += [Event(seen.at, text) for text in told]
         self._trends.add(seen)
         self._seen = seen
@@ -238,5 +231,5 @@ class _Watcher:
         self._notes["temporal"] = f"{reason}{since}"
 
     async def _measure(self, prometheus: Prometheus) -> None:
-        name = self._config.deployment.name
+        name = self._intent.config.deployment.name
         self._traffic = await read_traffic(prometheus, name, self._type)

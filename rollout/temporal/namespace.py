@@ -1,4 +1,4 @@
-"""``python -m rollout.temporal.probe``, for the preflight: whether the namespace is served."""
+"""``python -m rollout.temporal.namespace``, for the preflight: whether the namespace is served."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from temporalio.service import RPCError, RPCStatusCode
 from rollout.base.connect import Refused, connect
 from rollout.base.exit import run
 
-__all__ = ["probe"]
+__all__: list[str] = []
 
 
-async def probe() -> int:
-    """0 where the namespace is served; raises what `connect` does, and `Refused` where it is not.
-
-    Any other error of the server's says nothing: this client may work and not be allowed to ask.
-    """
+async def _probe() -> int:
+    """0 where it is served. Raises `Failure` where the server is away, or has no such namespace."""
     client = await connect()
     try:
         await client.workflow_service.describe_namespace(
             DescribeNamespaceRequest(namespace=client.namespace)
         )
     except RPCError as error:
+        # Any other error: this client may work and not be allowed to ask.
         if error.status is RPCStatusCode.NOT_FOUND:
             address = client.service_client.config.target_host
             raise Refused(
@@ -32,4 +30,4 @@ async def probe() -> int:
 
 
 if __name__ == "__main__":
-    run("connect", probe)
+    run("connect", _probe)
