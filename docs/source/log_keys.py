@@ -27,6 +27,10 @@ _IN_A_RUN = {
     "task_queue": "the task queue",
     "attempt": "which try it is, counted from 1",
 }
+_AT_THE_END = {
+    "exit_code": "in the last record of a process that failed: what it ends with",
+    "exception": "the traceback of an error that nobody expected",
+}
 _CONTROLLER = {
     "action": "what was done, in words",
     "changes": "what has changed in `rollout.toml`",
@@ -71,6 +75,7 @@ _GROUPS = (
     ("In every record", _ALWAYS),
     ("Of a build or a deployment", _OF_A_BUILD),
     ("In a workflow or an activity", _IN_A_RUN),
+    ("Of an error", _AT_THE_END),
     ("Controller, and waiting for Temporal", _CONTROLLER),
     ("Worker", _WORKER),
     ("Exporter", _EXPORTER),

@@ -144,9 +144,6 @@ def dispatch(words: Sequence[str]) -> int:
         raise Misuse("which command? `rollout --help` lists them")
     if given.command not in COMMANDS:
         raise Misuse(_unknown(given.command))
-    if given.command == "launch":  # it has a command line of its own, see `rollout.__main__`
-        importlib.import_module(COMMANDS["launch"].module).main(given.rest)
-        return 0
     command = command_parser(given.command)
     arguments = command.parse_args(given.rest, argparse.Namespace(config=given.config))
     outcome = arguments.run(arguments)

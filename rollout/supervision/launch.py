@@ -32,7 +32,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from rollout.base.exit import Failure, Misuse
+from rollout.base.exit import Failure, Misuse, finish
 from rollout.base.settings import TOOLS_DIR, metrics_probe_host
 
 __all__ = ["NOT_NEEDED", "behind", "expand", "launch", "main", "options", "search_path", "unneeded"]
@@ -126,21 +126,16 @@ def unneeded(given: argparse.Namespace, environ: Mapping[str, str] = os.environ)
     return next((name for name in given.unless_env if environ.get(name)), None)
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(words: Sequence[str] | None = None) -> NoReturn:
     """Parse the command line, wait, and become COMMAND."""
-    _become(options(words))
+    finish("launch", lambda: _become(options(words)))
 
 
 def _dispatched(given: argparse.Namespace) -> NoReturn:
     """Become COMMAND after ``rollout --config FILE launch``, which `options` has not read."""
     if mistake := _mistake(given):
         raise Misuse(f"{mistake}; see `rollout launch --help`")
-    try:
-        _become(given)
-    except SystemExit as stop:
-        if isinstance(stop.code, str):
-            raise Failure(stop.code.removeprefix("launch: ")) from stop
-        raise
+    _become(given)
 
 
 def _become(given: argparse.Namespace) -> NoReturn:
@@ -158,12 +153,12 @@ def _become(given: argparse.Namespace) -> NoReturn:
             os.environ[name] = expand(value)
         then = shlex.split(expand(given.then)) if given.then else []
     except KeyError as missing:
-        sys.exit(f"launch: the environment variable {missing.args[0]} is not set")
-    except ValueError:
-        sys.exit(f"launch: {given.port} is not a port")
+        raise Failure(f"the environment variable {missing.args[0]} is not set") from missing
+    except ValueError as error:
+        raise Failure(f"{given.port} is not a port") from error
     program = shutil.which(command[0])
     if program is None:
-        sys.exit(f"launch: {command[0]} is not installed; `make setup` installs it")
+        raise Failure(f"{command[0]} is not installed; `make setup` installs it")
     if port is not None:
         _wait_until(lambda: not _listens(port), given.wait, f"port {port} is still taken")
         if then:
@@ -181,7 +176,7 @@ def _end_with_parent() -> None:
     pr_set_pdeathsig = 1
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it died between the two calls
-        sys.exit("launch: supervisord is gone")
+        raise Failure("supervisord is gone")
 
 
 def _listens(port: int) -> bool:
@@ -201,7 +196,7 @@ def _wait_until(condition: Callable[[], bool], seconds: float, failure: str) -> 
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            sys.exit(f"launch: {failure} after {seconds:g} s")
+            raise Failure(f"{failure} after {seconds:g} s")
         time.sleep(0.1)
 
 
