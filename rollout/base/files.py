@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,10 +11,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from rollout.base.exit import Failure
+from rollout.base.exit import Failure, Misuse
 from rollout.base.waiting import until
 
-__all__ = ["alone", "alone_patiently", "is_locked", "replace"]
+__all__ = ["alone", "alone_in", "alone_patiently", "is_locked", "replace"]
 
 _NEW = ".new"
 
@@ -57,6 +58,24 @@ async def alone_patiently(
         yield
     finally:
         held.release()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` itself, for the milliseconds that a change of a file in it takes.
+
+    It is for a person's own folder: nothing is left lying there, as a lock file would be.
+    Raises `Misuse` where there is no such folder.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise Misuse(f"{folder} cannot be read: {error}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_locked(lock: Path) -> bool:

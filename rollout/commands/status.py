@@ -14,12 +14,13 @@ from rollout.base import settings
 from rollout.base.connect import connect
 from rollout.commands import version_sets
 from rollout.commands.shared import observe
-from rollout.commands.status_table import as_json, as_table
+from rollout.commands.status_table import as_table
 from rollout.controller.identity import is_running, own_identity
 from rollout.controller.refusals import last_refusals
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import load
 from rollout.core.observation import Observation
+from rollout.core.status_document import status_document
 from rollout.core.sunset import kept
 from rollout.core.version_limit import deletable, warning
 from rollout.prometheus import graphs
@@ -52,7 +53,7 @@ async def _of_deployment(config: RolloutConfig, arguments: argparse.Namespace) -
     now = datetime.now(timezone.utc)
     told = list(_warnings(config, seen))
     if arguments.json:
-        print(json.dumps(as_json(config, seen, decided, now, told)))
+        print(json.dumps(status_document(config, seen, decided, now, told)))
         return
     console = Console(highlight=False)
     console.print(as_table(config, seen, decided, now, told))

@@ -73,7 +73,7 @@ async def _retry(arguments: argparse.Namespace) -> int:
     client, seen = await see(load(arguments.config))
     version = seen.version(arguments.build_id)
     if version.status == "unregistered":
-        raise Failure(f"the server knows no version {arguments.build_id}")
+        raise Failure(f"the server does not know {arguments.build_id}: has a worker polled?")
     routing = DeploymentRouting(client, seen.deployment, own(seen, version.build_id))
     again = Metadata(gate_round=version.gate_round + 1)
     noted = (BLOCKED, *(verified_key(source) for source in version.verified))
@@ -90,7 +90,7 @@ async def _verify(arguments: argparse.Namespace) -> int:
     if source is None:
         raise Failure("nothing is current, so there are no runs to replay; name a build: --from")
     if seen.version(source).status == "unregistered":
-        raise Failure(f"the server knows no version {source}")
+        raise Failure(f"the server does not know {source}: has a worker polled?")
     sample = arguments.sample or config.verify.sample
     console = Console(stderr=True)
     with console.status(f"replaying up to {sample} runs of {source} on {arguments.build_id}"):
@@ -150,7 +150,7 @@ async def _retire(arguments: argparse.Namespace) -> int:
     try:
         names = await Fleet(Supervisor(), deployment=seen.deployment).remove(build_id)
     except OSError as error:
-        raise Failure(f"the program of {build_id} cannot be removed: {error}") from error
+        raise Failure(f"could not remove the program of {build_id}: {error}") from error
     print(f"stopped and removed {', '.join(names) or 'no program: there was none here'}")
     if version.status == "unregistered":
         return 0

@@ -274,4 +274,4 @@ class TestUnversioned:
         """A deployment that no worker has named is told."""
         said = run(temporal_server, *way_out(tmp_path, name), "to", "__unversioned__")
         assert said.returncode == 1
-        assert f"the server knows no deployment {name}" in said.stderr
+        assert f"the server does not know deployment {name}" in said.stderr

@@ -407,7 +407,7 @@ class TestWatching:
                 file.write_text("[broken")
                 eventually(lambda: "not followed until it is mended" in terminal.text())
                 server.kill()
-                eventually(lambda: "! Temporal cannot be read" in terminal.text(), seconds=30)
+                eventually(lambda: "! could not read from Temporal" in terminal.text(), seconds=30)
                 server.start()
                 eventually(lambda: "Temporal answers again" in terminal.text(), seconds=30)
             before = len(terminal.text())

@@ -66,11 +66,11 @@ def environ(server: DevServer, **more: str) -> dict[str, str]:
 
 
 def run(server: DevServer, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run one of our modules to its end."""
+    """Run one of our modules to its end; what it says is text, as for a person."""
     return subprocess.run(
         python(*words),
         cwd=ROOT,
-        env=environ(server, **more),
+        env=environ(server, **{"LOG_FORMAT": "console", **more}),
         capture_output=True,
         text=True,
         timeout=60,

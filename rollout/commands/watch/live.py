@@ -216,7 +216,7 @@ class _Watcher:
             self._away(str(failure))
             return
         except RPCError as error:
-            self._away(f"Temporal cannot be read: {error.message.splitlines()[0]}")
+            self._away(f"could not read from Temporal: {error.message.splitlines()[0]}")
             return
         if self._notes.pop("temporal", None):
             self._events.append(Event(seen.at, "Temporal answers again"))
