@@ -33,7 +33,7 @@ from pathlib import Path
 
 from rollout.base.settings import TOOLS_DIR, metrics_probe_host
 
-__all__ = ["NOT_NEEDED", "behind", "expand", "main", "options", "search_path", "unneeded"]
+__all__ = ["NOT_NEEDED", "expand", "main", "options", "search_path", "unneeded"]
 
 NOT_NEEDED = 77
 """The exit code where COMMAND is left out; automake's for a test that is skipped."""
@@ -93,14 +93,6 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     if given.then and not given.port:
         parser.error("--then needs --port")
     return given
-
-
-def behind(words: Sequence[str]) -> Sequence[str] | None:
-    """The launcher's own words in a command line; None where it starts something else."""
-    for start in (("-m", "rollout", "launch"), ("-m", "stack.launch")):
-        if tuple(words[1 : 1 + len(start)]) == start:
-            return words[1 + len(start) :]
-    return words[2:] if words[1:2] == ["launch"] and Path(words[0]).name == "rollout" else None
 
 
 def unneeded(given: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> str | None:

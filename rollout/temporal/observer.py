@@ -36,7 +36,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.exit import Failure
 from rollout.core.observation import STARTABLE, Observation, Ramp, Status, Version
-from rollout.supervision.programs import worker_programs
+from rollout.supervision.programs import workers
 from rollout.supervision.rpc import Process, Supervisor
 
 __all__ = [
@@ -339,7 +339,7 @@ class Observer:
         if self._supervisor is None:
             return {}
         try:
-            programs = worker_programs(await self._supervisor.config())
+            programs = workers(await self._supervisor.config())
             processes = await self._supervisor.processes()
         except Failure as failure:
             problems.append(str(failure))
@@ -347,10 +347,10 @@ class Observer:
         found = {process.namespec: process for process in processes}
         by_build: dict[str, list[Process]] = {}
         for program in programs:
-            process = found.get(program.name)
+            process = found.get(program.namespec)
             versioned = program.versioning == "deployment"
             if program.deployment == self._deployment and versioned and process:
-                by_build.setdefault(program.build_id, []).append(process)
+                by_build.setdefault(program.build_id or "", []).append(process)
         return {build_id: _programs(mine) for build_id, mine in by_build.items()}
 
 
