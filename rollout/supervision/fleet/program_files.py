@@ -101,8 +101,9 @@ class NewWorker:
                     "_ . + : / @ = , - or write the file in workers/programs by hand"
                 )
         for flag in self.flags:
+            # A worker of an older build may take a flag's beginning for the whole of it.
             name = flag.partition("=")[0]
-            if name in _TOLD:
+            if name.startswith("-") and any(each.startswith(name) for each in _TOLD):
                 raise Misuse(f"{name} cannot be among a new worker's further flags: leave it out")
 
     @property
