@@ -8,7 +8,7 @@ with COMMAND (exec, so that signals reach it). It adds what supervisord lacks:
 * COMMAND gets SIGTERM when supervisord dies, however it dies (Linux), so that
   a restarted supervisord never runs old and new processes side by side;
 * ``--port`` waits until an earlier owner has let go of the port;
-* ``--env NAME=VALUE`` sets a variable for COMMAND, expanded likewise;
+* ``--env NAME=VALUE`` sets a variable for COMMAND and its words, expanded likewise;
 * ``--then`` runs one more command once COMMAND listens on that port;
 * ``--unless-env NAME`` leaves COMMAND out where the variable NAME is set.
 
@@ -110,11 +110,11 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(NOT_NEEDED)
     os.environ["PATH"] = search_path()
     try:
-        command = [expand(word) for word in given.command]
-        port = int(expand(given.port)) if given.port else None
         for assignment in given.env:
             name, _, value = assignment.partition("=")
             os.environ[name] = expand(value)
+        command = [expand(word) for word in given.command]
+        port = int(expand(given.port)) if given.port else None
         then = shlex.split(expand(given.then)) if given.then else []
     except KeyError as missing:
         sys.exit(f"launch: the environment variable {missing.args[0]} is not set")

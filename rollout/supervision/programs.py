@@ -186,7 +186,7 @@ def read(program: Program, environ: Mapping[str, str] = os.environ) -> Command:
     if start.kind == "launcher":
         command = replace(_launched(command, start.options), launcher=start.program)
         words = command.words
-    words, unset = _expanded(words, whole)
+    words, unset = _expanded(words, command.environ)
     start = find_start(words)
     kind: Kind = "other" if start.kind == "launcher" else start.kind
     command = replace(command, kind=kind, words=words, options=start.options)
@@ -233,7 +233,7 @@ def _launched(command: Command, own: Sequence[str]) -> Command:
         (environ[name],), missing = _expanded((value,), environ)
         unset = unset or missing
     assigned = {each.partition("=")[0] for each in given.env}
-    (port,), missing = _expanded((given.port or "",), command.environ)
+    (port,), missing = _expanded((given.port or "",), environ)
     return replace(
         command,
         words=tuple(given.command),

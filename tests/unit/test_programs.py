@@ -128,12 +128,12 @@ class TestFlags:
         assert workers([found.program], {"BUILD_ID": "v5"}) == ()
 
     def test_the_launcher_tells_variables(self) -> None:
-        """What the launcher sets is known, whoever was asked; the command does not see it yet."""
+        """What the launcher sets is known, whoever was asked, and stands in the command."""
         found = command(
             "rollout launch --env BUILD_ID=${B:-v6} python -m workers --drain ${BUILD_ID:-1s}"
         )
         assert (found.build_id, found.environ["BUILD_ID"]) == ("v6", "v6")
-        assert found.flag("--drain") == "1s"
+        assert found.flag("--drain") == "v6"
 
     def test_variables_in_the_command(self) -> None:
         """A default counts where the variable is not set, and the variable where it is."""
