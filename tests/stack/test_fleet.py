@@ -134,6 +134,18 @@ class TestAdd:
         with pytest.raises(kind, match=message):
             await stack.fleet().add(build_id, "compatible", flags=flags)
 
+    async def test_a_folder_without_workflows_of_its_own(self, stack: FleetStack) -> None:
+        """Where ``python -m workers`` is not there, the module of the workflows has to be given."""
+        door = stack.folder / "workers" / "__main__.py"
+        away = door.rename(door.with_name("away.py"))
+        try:
+            with pytest.raises(Misuse, match=r"^which workflows\? give --app MODULE$"):
+                await stack.fleet().add("v3", "compatible")
+            with pytest.raises(Misuse, match=r"no\.such\.app"):
+                await stack.fleet().add("v3", "compatible", app="no.such.app")
+        finally:
+            away.rename(door)
+
     async def test_a_broken_file_of_another_is_named(self, stack: FleetStack) -> None:
         """It is all or nothing for supervisord: neither adding nor removing begins."""
         added = await stack.fleet().add("v3", "incompatible")
