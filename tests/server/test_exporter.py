@@ -205,12 +205,12 @@ class TestTargets:
                 },
             }
         ]
-        eventually(lambda: exporter.targets("workers.json") == expected, seconds=5)
+        eventually(lambda: exporter.targets("workers.json") == expected, seconds=20)
         exporter.supervisord.ctl("stop", "worker-v7")
         eventually(lambda: exporter.state("worker-v7") == {"stopped"})
         assert exporter.targets("workers.json") == expected
         exporter.supervisord.ctl("remove", "worker-v7")
-        eventually(lambda: exporter.targets("workers.json") == [], seconds=5)
+        eventually(lambda: exporter.targets("workers.json") == [], seconds=20)
 
     def test_the_exporter_is_a_target_itself(self, exporter: Exporter) -> None:
         """stack.json lists the exporter on the port it was given."""
