@@ -105,9 +105,7 @@ def exporter() -> Iterator[Exporter]:
 
 def worker_command(build_id: str, port: int) -> str:
     """A program that supervisord's configuration takes for a worker, and that only sleeps."""
-    return (
-        f"command = sh -c 'exec sleep 1000' -m workers --build-id {build_id} --metrics-port {port}"
-    )
+    return f"command = sh -c 'exec sleep 1000' python -m workers --build-id {build_id} --metrics-port {port}"
 
 
 class TestProcesses:
