@@ -26,7 +26,7 @@ async def greet(task_queue: str, timeout: float) -> str:
     workflow_id = f"greeting-{uuid.uuid4().hex[:12]}"
     unanswered = Failure(
         f"no worker answered within {timeout:g} s; is one running for task queue {task_queue!r}, "
-        "and is its build current? `python -m rollout status` tells"
+        "and is its build current? `rollout status` tells"
     )
     try:
         return await asyncio.wait_for(

@@ -136,7 +136,7 @@ def _now() -> Iterator[Panel]:
     )
     yield word(
         "Phase",
-        "What the controller is doing; `python -m rollout status` says why.",
+        "What the controller is doing; `rollout status` says why.",
         'rollout_phase{job="rollout"} == 1',
         "phase",
     )
@@ -203,7 +203,7 @@ def _drain() -> Iterator[Panel]:
     yield timeline(
         "Safe to stop",
         "Whether all evidence says that a build's workers may be stopped;"
-        " `python -m rollout status` names each point of it.",
+        " `rollout status` names each point of it.",
         query(SAFE_TO_STOP),
         yes_no_mapping("not safe", "safe to stop"),
     )

@@ -19,6 +19,7 @@ from rollout.base.exit import Misuse
 
 __all__ = [
     "DEFAULT_DEPLOYMENT",
+    "DEFAULT_TASK_QUEUE",
     "LOG_DIR",
     "PORTS",
     "ROLLOUT_FILE",
@@ -69,7 +70,9 @@ SOCKET = VAR / "run" / "supervisor.sock"
 TARGETS_DIR = VAR / "targets"  # Prometheus's file_sd, written by the exporter
 ROLLOUT_FILE = ROOT / "rollout.toml"
 
-DEFAULT_DEPLOYMENT = "greetings"  # of a worker that is told no other
+# Of a worker, and of a rollout.toml, that is told no other.
+DEFAULT_DEPLOYMENT = "greetings"
+DEFAULT_TASK_QUEUE = "greetings"
 
 PORTS: Mapping[str, int] = {
     "TEMPORAL_PORT": 7233,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from rollout.base.settings import DEFAULT_DEPLOYMENT
+from rollout.base.settings import DEFAULT_DEPLOYMENT, DEFAULT_TASK_QUEUE
 
 __all__ = [
     "Analysis",
@@ -47,7 +47,7 @@ class Deployment(_Table, frozen=True, kw_only=True):
 
     name: Name = DEFAULT_DEPLOYMENT
     """The worker deployment, as in `--deployment`; it cannot change while the controller runs."""
-    task_queue: Name = "greetings"
+    task_queue: Name = DEFAULT_TASK_QUEUE
     """Where gates run, and the workers that `rollout add` starts."""
     target: Name
     """The build that new runs should go to."""

@@ -68,7 +68,7 @@ async def replay_command(
             )
     raise Failure(
         f"no program here runs {build_id} of {deployment}, so that its code cannot be tried; "
-        "run this on a machine that has it, or add it with `python -m rollout add`"
+        "run this on a machine that has it, or add it with `rollout add`"
     )
 
 

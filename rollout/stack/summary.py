@@ -16,8 +16,8 @@ from rollout.supervision.programs import Command
 __all__ = ["rollout_status", "text"]
 
 _COMMANDS = (
-    ("python -m rollout status", "which build gets new runs, and which may be stopped"),
-    ("python -m stack logs -f", "every log, merged"),
+    ("rollout status", "which build gets new runs, and which may be stopped"),
+    ("rollout logs -f", "every log, merged"),
     ("supervisorctl status", "the processes"),
     ("supervisorctl stop worker-v1", "once `rollout status` says that it is safe"),
     ("make down", "stops everything"),

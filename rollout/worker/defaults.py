@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from rollout.base.settings import DEFAULT_DEPLOYMENT
+from rollout.base.settings import DEFAULT_DEPLOYMENT, DEFAULT_TASK_QUEUE
 
 __all__ = [
     "BEHAVIOR",
@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 DEPLOYMENT = DEFAULT_DEPLOYMENT
-TASK_QUEUE = "greetings"
+TASK_QUEUE = DEFAULT_TASK_QUEUE
 VERSIONING = "deployment"
 BEHAVIOR = "pinned"
 

@@ -158,7 +158,7 @@ def test_when_the_embedded_server_is_needed(variable: str) -> None:
 
 
 class TestCheckCommand:
-    """``python -m stack check`` in a copy of this checkout."""
+    """``rollout check`` in a copy of this checkout."""
 
     def test_as_shipped(self) -> None:
         """Nothing stands in the way of the stack as it is shipped."""

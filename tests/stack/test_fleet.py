@@ -190,7 +190,7 @@ class TestAdd:
             await stack.fleet().add("dying", "compatible", registered=never)
         said = str(failure.value)
         assert said.startswith("worker-dying does not stay up, saying: the server knows other code")
-        assert "worker-dying.log; `python -m rollout retire dying` removes it" in said
+        assert "worker-dying.log; `rollout retire dying` removes it" in said
         assert await states(stack, "worker-dying") == ["FATAL"]
         await stack.fleet().remove("dying")
 

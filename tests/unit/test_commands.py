@@ -17,6 +17,7 @@ from rollout.base.exit import Misuse
 from rollout.base.settings import ROOT
 from rollout.commands.command_table import COMMANDS, dispatch
 from rollout.commands.supervisorctl import make_plugin
+from rollout.stack import summary
 
 CONFIG = """
 [deployment]
@@ -208,3 +209,11 @@ class TestImporting:
         loaded = {name.partition(".")[0] for name in done.stdout.split()}
         assert "rollout" in loaded
         assert not loaded & not_wanted
+
+
+def test_what_up_tells_to_type_can_be_typed() -> None:
+    """The commands that `make up` ends with are commands."""
+    told = [words.split() for words, _ in summary._COMMANDS]
+    named = [words[1] for words in told if words[0] == "rollout"]
+    assert named == ["status", "logs"]
+    assert set(named) <= set(COMMANDS)

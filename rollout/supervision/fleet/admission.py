@@ -39,7 +39,7 @@ class Admission:
                     f"{build_id} has the program {each.namespec} already, in state "
                     f"{states.get(each.namespec, 'UNKNOWN')}: "
                     f"`supervisorctl start {each.namespec}` starts it, "
-                    f"`python -m rollout retire {build_id}` removes it"
+                    f"`rollout retire {build_id}` removes it"
                 )
         if await self._loader.members({name}):
             raise Failure(

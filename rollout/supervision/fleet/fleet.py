@@ -168,7 +168,7 @@ class Fleet:
         if not names:
             raise Failure(
                 f"supervisord has no program that runs {build_id} of {self._deployment}; "
-                f"`python -m rollout add {build_id}` adds one"
+                f"`rollout add {build_id}` adds one"
             )
         return names
 
@@ -213,7 +213,7 @@ class Fleet:
         seconds: float,
     ) -> None:
         told = f"see {shown(added.log_file)}"
-        undo = f"`python -m rollout retire {build_id}` removes it again"
+        undo = f"`rollout retire {build_id}` removes it again"
 
         async def is_up() -> bool:
             states = {each.state for each in await self._loader.members({added.name})}
