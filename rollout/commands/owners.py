@@ -7,7 +7,7 @@ import argparse
 from rollout.commands.shared import see, writer, written
 from rollout.controller.loop import own_identity
 from rollout.core.config_file import load
-from rollout.temporal.routing import Actor
+from rollout.temporal.routing import DeploymentRouting
 
 __all__ = ["adopt", "release"]
 
@@ -25,7 +25,8 @@ def release(parser: argparse.ArgumentParser) -> None:
 async def _adopt(arguments: argparse.Namespace) -> int:
     """Make this checkout's controller the deployment's manager."""
     client, seen = await see(load(arguments.config))
-    await written(Actor(client, seen.deployment, writer(seen)).set_manager(own_identity()))
+    routing = DeploymentRouting(client, seen.deployment, writer(seen))
+    await written(routing.set_manager(own_identity()))
     print(f"{own_identity()} manages {seen.deployment} now (before: {seen.manager or 'nobody'})")
     return 0
 
@@ -33,7 +34,7 @@ async def _adopt(arguments: argparse.Namespace) -> int:
 async def _release(arguments: argparse.Namespace) -> int:
     """Let anybody change the routing."""
     client, seen = await see(load(arguments.config))
-    await written(Actor(client, seen.deployment, writer(seen)).set_manager(""))
+    await written(DeploymentRouting(client, seen.deployment, writer(seen)).set_manager(""))
     print(f"nobody manages {seen.deployment} now (before: {seen.manager or 'nobody'})")
     print("a running controller claims it again when it next has to act: stop or pause it")
     return 0

@@ -19,8 +19,10 @@ from rollout.core.observation import Observation, Version
 from rollout.core.verdict import warnings
 from rollout.replay.verification import summary
 from rollout.replay.verify import MOST_RUNS, try_move
-from rollout.temporal.observer import Observer, note
-from rollout.temporal.routing import Actor
+from rollout.temporal.interface import Routing
+from rollout.temporal.metadata import Metadata, Note
+from rollout.temporal.observer import Observer
+from rollout.temporal.routing import DeploymentRouting
 
 __all__ = ["rollback"]
 
@@ -49,10 +51,10 @@ async def _rollback(arguments: argparse.Namespace) -> int:
     client, seen = await see(config)
     bad, good = _bad_and_good(seen, arguments.to)
     # The block first: whatever happens to this command, the bad build gets no more traffic.
-    actor = Actor(client, seen.deployment, own(seen, bad))
+    routing = DeploymentRouting(client, seen.deployment, own(seen, bad))
     reason = f"rolled back to {good} by command"
-    fingerprint = seen.version(bad).fingerprint
-    await written(actor.annotate(bad, {"blocked": note(fingerprint, reason)}))
+    blocked = Metadata(blocked=Note(seen.version(bad).fingerprint, reason))
+    await written(routing.annotate(bad, blocked))
     edit(arguments.config, "deployment", target=good, rollback=good, paused=False)
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
     observer = Observer(client, seen.deployment)
@@ -71,7 +73,7 @@ async def _rollback(arguments: argparse.Namespace) -> int:
         print(f"! {warning}", file=sys.stderr)
     stranded = after.version(bad).open_runs
     if arguments.move_back:
-        await _move_back(client, actor, seen.deployment, bad, good)
+        await _move_back(client, routing, seen.deployment, bad, good)
     elif stranded:
         print(f"{stranded} runs that began on {bad} stay there; --move-back moves those that can")
     return 0
@@ -112,11 +114,13 @@ def _last_current(version: Version) -> datetime:
     return version.last_current_at or datetime.min.replace(tzinfo=timezone.utc)
 
 
-async def _move_back(client: Client, actor: Actor, deployment: str, bad: str, good: str) -> None:
+async def _move_back(
+    client: Client, routing: Routing, deployment: str, bad: str, good: str
+) -> None:
     """Move the runs of the bad build that the good one's code can go on with."""
     found = await try_move(client, deployment, bad, good)
     print(summary(found))
-    moved = await written(actor.move_these(found.movable, good))
+    moved = await written(routing.move_these(found.movable, good))
     tried = len(found.runs) + len(found.left_out)
     left = tried - len(found.movable)
     print(f"{moved} runs move to {good} at their next task; {left} stay on {bad}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any
 
 from rich.console import Console
 
 from rollout.base import settings
 from rollout.base.connect import connect
-from rollout.commands import version_sets as version_sets_status
+from rollout.commands import version_sets
 from rollout.commands.shared import observe
 from rollout.commands.status_table import as_json, as_table
 from rollout.controller.loop import is_running, last_refusals, own_identity
@@ -20,7 +21,7 @@ from rollout.core.observation import Observation
 from rollout.core.sunset import kept
 from rollout.core.version_limit import deletable, warning
 from rollout.prometheus import graphs
-from rollout.temporal import version_sets
+from rollout.temporal.version_sets import VersionSetRouting
 
 __all__ = ["status"]
 
@@ -30,7 +31,7 @@ def status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for scripts")
     parser.add_argument(
         "--versioning",
-        choices=("deployment", "version-sets"),
+        choices=tuple(_SHOWN),
         default="deployment",
         help="version-sets: the legacy build-id API of old servers",
     )
@@ -40,20 +41,35 @@ def status(parser: argparse.ArgumentParser) -> None:
 
 async def _status(arguments: argparse.Namespace) -> int:
     """Versions, their share of new runs, open runs, and what is safe to stop."""
-    config = load(arguments.config)
-    if arguments.versioning == "version-sets":
-        return await _status_of_sets(
-            arguments.task_queue or config.deployment.task_queue, arguments
-        )
+    await _SHOWN[arguments.versioning](load(arguments.config), arguments)
+    return 0
+
+
+async def _of_deployment(config: RolloutConfig, arguments: argparse.Namespace) -> None:
     seen, decided = await observe(config)
     told = list(_warnings(config, seen))
     if arguments.json:
         print(json.dumps(as_json(config, seen, decided, told)))
-        return 0
+        return
     console = Console(highlight=False)
     console.print(as_table(config, seen, decided, told))
     console.print(f"\ngraphs: {_graphs()}", soft_wrap=True)
-    return 0
+
+
+async def _of_sets(config: RolloutConfig, arguments: argparse.Namespace) -> None:
+    task_queue = arguments.task_queue or config.deployment.task_queue
+    seen = await VersionSetRouting(await connect(), task_queue).observe()
+    if arguments.json:
+        print(json.dumps(version_sets.as_json(seen)))
+    else:
+        Console(highlight=False).print(version_sets.render(seen))
+
+
+_SHOWN: Mapping[str, Callable[[RolloutConfig, argparse.Namespace], Coroutine[Any, Any, None]]] = {
+    "deployment": _of_deployment,
+    "version-sets": _of_sets,
+}
+"""How the status of each versioning is shown; without a version there is nothing to show."""
 
 
 def _warnings(config: RolloutConfig, seen: Observation) -> Iterator[str]:
@@ -73,12 +89,3 @@ def _graphs() -> str:
     if (settings.TOOLS_DIR / "grafana" / "bin" / "grafana").exists():
         return settings.local_url("GRAFANA_PORT")
     return graphs.switchover_url(settings.prometheus_page())
-
-
-async def _status_of_sets(task_queue: str, arguments: argparse.Namespace) -> int:
-    seen = await version_sets.status(await connect(), task_queue)
-    if arguments.json:
-        print(json.dumps(version_sets_status.as_json(seen)))
-    else:
-        Console(highlight=False).print(version_sets_status.render(seen))
-    return 0

@@ -48,6 +48,7 @@ def _version(seen: Observation, build_id: str, target: str) -> dict[str, Any]:
         "strategy": version.strategy,
         "set": version_set_of(seen, build_id),
         "behavior": version.behavior,
+        "behavior_exceptions": version.behavior_exceptions,
         "blocked": version.blocked,
         "verified": dict(version.verified),
         "drained_since": version.drained_since.isoformat() if version.drained_since else None,
@@ -94,6 +95,8 @@ def as_table(
             count(version.workers),
             version.process or "-",
         )
+        if own := version.behavior_exceptions:
+            verdicts.append(Text(f"{version.build_id} has workflows of their own behavior: {own}"))
         if version.blocked:
             verdicts.append(Text(f"{version.build_id} is blocked: {version.blocked}", "yellow"))
         verdicts += verdict_lines(safe_to_stop(seen, version.build_id, target))

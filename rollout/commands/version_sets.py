@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rollout.commands.status_table import count, verdict_lines
-from rollout.temporal.version_sets import Build, VersionSets, safe_to_stop
+from rollout.core.version_sets import Build, VersionSets, safe_to_stop
 
 __all__ = ["as_json", "render"]
 

@@ -23,8 +23,9 @@ from rollout.replay.verify import verify_build
 from rollout.supervision.fleet.fleet import Fleet
 from rollout.supervision.rpc import Supervisor
 from rollout.temporal.deletion import NotYet, delete_version
-from rollout.temporal.observer import VERIFIED, Observer
-from rollout.temporal.routing import Actor
+from rollout.temporal.metadata import BLOCKED, Metadata, verified_key
+from rollout.temporal.observer import Observer
+from rollout.temporal.routing import DeploymentRouting
 
 __all__ = ["add", "retire", "retry", "verify"]
 
@@ -72,10 +73,10 @@ async def _retry(arguments: argparse.Namespace) -> int:
     version = seen.version(arguments.build_id)
     if version.status == "unregistered":
         raise Failure(f"the server knows no version {arguments.build_id}")
-    actor = Actor(client, seen.deployment, own(seen, version.build_id))
-    again = {"gate_round": str(version.gate_round + 1)}
-    noted = ("blocked", *(f"{VERIFIED}{source}" for source in version.verified))
-    await written(actor.annotate(version.build_id, again, remove=noted))
+    routing = DeploymentRouting(client, seen.deployment, own(seen, version.build_id))
+    again = Metadata(gate_round=version.gate_round + 1)
+    noted = (BLOCKED, *(verified_key(source) for source in version.verified))
+    await written(routing.annotate(version.build_id, again, remove=noted))
     print(f"{version.build_id} may be tried again")
     return 0
 

@@ -14,10 +14,10 @@ from rollout.base.names import valid_build_id, valid_deployment
 from rollout.core.observation import STRATEGIES
 from rollout.replay.python import own_stdout, replay
 from rollout.worker import app as apps
-from rollout.worker.host import Options, refuse_own_behaviors, serve
-
-VERSIONINGS = ("deployment", "version-sets", "none")
-BEHAVIORS = ("pinned", "auto-upgrade")
+from rollout.worker import defaults
+from rollout.worker.host import serve
+from rollout.worker.options import Options
+from rollout.worker.versioning import BEHAVIORS, VERSIONINGS
 
 EXAMPLES = """\
 examples:
@@ -65,13 +65,13 @@ def worker(parser: argparse.ArgumentParser) -> None:
 
     option("--build-id", "BUILD_ID", None, "the name of this build")
     option("--strategy", "STRATEGY", None, " | ".join(STRATEGIES))
-    option("--deployment", "DEPLOYMENT", "greetings", "the worker deployment's name")
-    option("--task-queue", "TASK_QUEUE", "greetings", "the task queue to poll")
+    option("--deployment", "DEPLOYMENT", defaults.DEPLOYMENT, "the worker deployment's name")
+    option("--task-queue", "TASK_QUEUE", defaults.TASK_QUEUE, "the task queue to poll")
     option("--app", "APP", None, "module of the build's workflows; default: workers/builds")
-    option("--versioning", "VERSIONING", "deployment", " | ".join(VERSIONINGS))
-    option("--behavior", "BEHAVIOR", "pinned", " | ".join(BEHAVIORS))
+    option("--versioning", "VERSIONING", defaults.VERSIONING, " | ".join(VERSIONINGS))
+    option("--behavior", "BEHAVIOR", defaults.BEHAVIOR, " | ".join(BEHAVIORS))
     option("--metrics-port", "METRICS_PORT", None, "serve Prometheus metrics there", port)
-    option("--drain", "DRAIN", "10s", "time for activities to finish on SIGTERM", duration)
+    option("--drain", "DRAIN", defaults.DRAIN, "time for activities to finish on SIGTERM", duration)
     parser.add_argument(
         "--managed",
         action="store_true",
@@ -97,8 +97,8 @@ def worker(parser: argparse.ArgumentParser) -> None:
 def _options(arguments: argparse.Namespace) -> Options:
     if not arguments.build_id:
         raise exits.Misuse("which build? give --build-id or BUILD_ID")
-    _refuse_contradictions(arguments)
-    return Options(
+    _refuse_unknown_words(arguments)
+    options = Options(
         build_id=valid_build_id(arguments.build_id),
         strategy=arguments.strategy or "",
         deployment=valid_deployment(arguments.deployment),
@@ -110,31 +110,24 @@ def _options(arguments: argparse.Namespace) -> Options:
         versioning=arguments.versioning,
         behavior=arguments.behavior,
     )
+    VERSIONINGS[options.versioning].refuse_options(options)
+    return options
 
 
-def _refuse_contradictions(arguments: argparse.Namespace) -> None:
-    """Raise `Misuse` for a word that is none of its option's, and for two that exclude another."""
-    versioning = arguments.versioning
+def _refuse_unknown_words(arguments: argparse.Namespace) -> None:
+    """Raise `Misuse` for a word that is none of its option's, and for a strategy that is missing.
+
+    Not argparse's `choices`: they would not check what comes from the environment.
+    """
+    versioning, strategy = arguments.versioning, arguments.strategy
     if versioning not in VERSIONINGS:
         raise exits.Misuse(f"unknown versioning {versioning!r}: use {', '.join(VERSIONINGS)}")
-    if not arguments.strategy and versioning != "none":
+    if not strategy and VERSIONINGS[versioning].takes_strategy:
         raise exits.Misuse(f"which strategy? give --strategy or STRATEGY: {', '.join(STRATEGIES)}")
-    if arguments.strategy and arguments.strategy not in STRATEGIES:
-        raise exits.Misuse(f"unknown strategy {arguments.strategy!r}: use {', '.join(STRATEGIES)}")
+    if strategy and strategy not in STRATEGIES:
+        raise exits.Misuse(f"unknown strategy {strategy!r}: use {', '.join(STRATEGIES)}")
     if arguments.behavior not in BEHAVIORS:
         raise exits.Misuse(f"unknown behavior {arguments.behavior!r}: use {', '.join(BEHAVIORS)}")
-    if versioning == "deployment":
-        return
-    if arguments.managed:
-        raise exits.Misuse(
-            f"--managed goes with --versioning deployment alone: with {versioning} there is "
-            "nothing for the rollout controller to route; leave one of the two out"
-        )
-    if arguments.behavior != "pinned":
-        raise exits.Misuse(
-            f"--behavior {arguments.behavior} goes with --versioning deployment alone; "
-            f"leave it out with {versioning}"
-        )
 
 
 async def _run(arguments: argparse.Namespace) -> int:
@@ -142,7 +135,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     logs.configure("worker", build_id=options.build_id, deployment_name=options.deployment)
     results = own_stdout() if arguments.replay else None  # before anything of the app can print
     app = apps.load(arguments.app or apps.demo_module(options.build_id))
-    refuse_own_behaviors(app, options)
+    VERSIONINGS[options.versioning].refuse_app(app)
     if arguments.check:
         return 0
     if results:

@@ -32,8 +32,8 @@ from rollout.supervision.fleet.fleet import Fleet
 from rollout.supervision.rpc import Supervisor
 from rollout.temporal.deletion import delete_version
 from rollout.temporal.gate import start_gate
-from rollout.temporal.observer import VERIFIED, note
-from rollout.temporal.routing import Actor, Refused
+from rollout.temporal.metadata import BLOCKED, Metadata, Note
+from rollout.temporal.routing import DeploymentRouting, Refused
 
 __all__ = ["Operator"]
 
@@ -50,7 +50,7 @@ class Operator:
         self._fleet = Fleet(Supervisor(), deployment=deployment)
         self._background = Background()
         self._batch = asyncio.Lock()
-        self.actor = Actor(client, deployment, identity)
+        self.actor = DeploymentRouting(client, deployment, identity)
 
     async def perform(self, action: Action, config: RolloutConfig, seen: Observation) -> None:
         """Carry out one action, or begin to: what takes long goes on beside the loop.
@@ -68,12 +68,12 @@ class Operator:
                     gate = start_gate(self._client, self._deployment, version, config.gate, action)
                     await self._say(action, gate)
             case Block(build_id, reason):
-                blocked = {"blocked": note(seen.version(build_id).fingerprint, reason)}
+                blocked = Metadata(blocked=Note(seen.version(build_id).fingerprint, reason))
                 log.error("rolling back", build_id=build_id, reason=reason)
                 await self._say(action, self.actor.annotate(build_id, blocked))
             case LiftBlock(build_id):
-                once = {"unblocked": note(seen.version(build_id).fingerprint, "by rollout.toml")}
-                lifted = self.actor.annotate(build_id, once, remove=("blocked",))
+                once = Note(seen.version(build_id).fingerprint, "by rollout.toml")
+                lifted = self.actor.annotate(build_id, Metadata(unblocked=once), remove=(BLOCKED,))
                 await self._say(action, lifted)
             case _:
                 await self.actor.perform(action, seen)
@@ -118,7 +118,8 @@ class Operator:
         found = await verify_build(self._client, self._deployment, source, build_id, sample)
         outcome = "passed" if found.passed else summary(found)
         log.info("verified", build_id=build_id, source=source, outcome=outcome)
-        await self.actor.annotate(build_id, {f"{VERIFIED}{source}": note(fingerprint, outcome)})
+        noted = Metadata(verified={source: Note(fingerprint, outcome)})
+        await self.actor.annotate(build_id, noted)
 
     async def _move(self, source: str, target: str) -> None:
         async with self._batch:  # by default a server runs one a namespace

@@ -77,6 +77,8 @@ class Version:
     """When the last of its programs here was started; None where none ever was."""
     behavior: str | None = None
     """What its workers declared for workflows that say nothing: pinned or auto-upgrade."""
+    behavior_exceptions: str | None = None
+    """Its workflows that say something else, as in ``Poll auto-upgrade``; None without any."""
     blocked: str | None = None
     """Why it must get no traffic: it was rolled back. A new fingerprint lifts it."""
     unblocked: bool = False

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.workflowservice.v1 import DeleteWorkerDeploymentVersionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.exit import Failure
+from rollout.temporal.rpc import CHANGE_TIMEOUT
 
 __all__ = ["NotYet", "delete_version"]
 
-_TIMEOUT = timedelta(seconds=10)
 _LATER = {
     "active pollers": "the server still remembers workers of {build}: it forgets them 5 min after "
     "the last one has stopped (dynamic config matching.PollerHistoryTTL)",
@@ -54,7 +52,9 @@ async def delete_version(client: Client, deployment: str, build_id: str, identit
         identity=identity,
     )
     try:
-        await client.workflow_service.delete_worker_deployment_version(request, timeout=_TIMEOUT)
+        await client.workflow_service.delete_worker_deployment_version(
+            request, timeout=CHANGE_TIMEOUT
+        )
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return

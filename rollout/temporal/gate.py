@@ -21,10 +21,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from rollout.core.actions import StartGate
 from rollout.core.config import Gate
 from rollout.core.observation import GateRun, Version
+from rollout.temporal.rpc import TIMEOUT
 
 __all__ = ["read_gate", "start_gate"]
-
-_RPC_TIMEOUT = timedelta(seconds=5)
 
 
 async def read_gate(
@@ -36,7 +35,7 @@ async def read_gate(
         workflow_id = _workflow_id(deployment, version, task_queue, attempt)
         handle = client.get_workflow_handle(workflow_id)
         try:
-            run = await handle.describe(rpc_timeout=_RPC_TIMEOUT)
+            run = await handle.describe(rpc_timeout=TIMEOUT)
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 break
@@ -68,7 +67,7 @@ async def start_gate(
             versioning_override=PinnedVersioningOverride(
                 WorkerDeploymentVersion(deployment, version.build_id)
             ),
-            rpc_timeout=_RPC_TIMEOUT,
+            rpc_timeout=TIMEOUT,
         )
     except WorkflowAlreadyStartedError:
         return
@@ -84,7 +83,7 @@ def _workflow_id(deployment: str, version: Version, task_queue: str, attempt: in
 async def _why(client: Client, workflow_id: str) -> str:
     """How a closed run ended: its failure's message, on one line."""
     try:
-        await client.get_workflow_handle(workflow_id).result(rpc_timeout=_RPC_TIMEOUT)
+        await client.get_workflow_handle(workflow_id).result(rpc_timeout=TIMEOUT)
     except WorkflowFailureError as failure:
         cause: BaseException = failure.cause
         while cause.__cause__ is not None:

@@ -1,14 +1,12 @@
-"""The only writer on the server: routing, version metadata and the moving of runs.
+"""The only writer on the server: the routing, the metadata and the runs of a worker deployment.
 
 Every call is idempotent, so that whoever died half-way can begin again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 
 import structlog
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -19,6 +17,7 @@ from temporalio.api.enums.v1 import BatchOperationState
 from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
 from temporalio.api.workflowservice.v1 import (
     DescribeBatchOperationRequest,
+    DescribeBatchOperationResponse,
     SetWorkerDeploymentCurrentVersionRequest,
     SetWorkerDeploymentManagerRequest,
     SetWorkerDeploymentRampingVersionRequest,
@@ -31,6 +30,7 @@ from temporalio.converter import PayloadConverter
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.exit import Failure
+from rollout.base.waiting import until
 from rollout.core.actions import (
     Action,
     ClaimManager,
@@ -41,22 +41,25 @@ from rollout.core.actions import (
     SetRamp,
 )
 from rollout.core.observation import Observation
-from rollout.temporal.observer import open_runs_query, patiently
+from rollout.temporal.deletion import delete_version
+from rollout.temporal.metadata import Metadata
+from rollout.temporal.observer import Observer
+from rollout.temporal.open_runs import open_runs_query
+from rollout.temporal.rpc import CHANGE_TIMEOUT, patiently
 
-__all__ = ["Actor", "Refused"]
+__all__ = ["DeploymentRouting", "Refused"]
 
 log = structlog.get_logger(__name__)
 
-_TIMEOUT = timedelta(seconds=10)
-_BATCH_TIME = timedelta(minutes=5)
+_BATCH_SECONDS = 300.0
 
 
 class Refused(Failure):
     """The server did not take a change, for a reason that a retry may or may not cure."""
 
 
-class Actor:
-    """Changes the routing of one worker deployment, under one identity."""
+class DeploymentRouting:
+    """The routing of one worker deployment, changed under one identity; a `Routing`."""
 
     def __init__(self, client: Client, deployment: str, identity: str) -> None:
         self._client = client
@@ -64,6 +67,11 @@ class Actor:
         self._namespace = client.namespace
         self._deployment = deployment
         self._identity = identity
+        self._observer = Observer(client, deployment)
+
+    async def observe(self) -> Observation:
+        """Read the deployment once; see `Observer.observe`."""
+        return await self._observer.observe()
 
     async def perform(self, action: Action, seen: Observation) -> None:
         """Carry out one action, planned on what was ``seen``.
@@ -75,33 +83,41 @@ class Actor:
         try:
             await self._perform(action, seen.conflict_token)
         except RPCError as error:
-            raise Refused(f"to {action} was refused: {error.message}") from error
+            raise Refused(f"could not {action}: {error.message}") from error
         log.info("done", action=str(action))
 
     async def _perform(self, action: Action, token: bytes) -> None:
         match action:
             case ClaimManager():
-                await self.set_manager(self._identity, token)
+                await self.claim(token)
             case JoinSet(build_id, version_set):
-                await self.annotate(build_id, {"set": version_set})
-            case SetCurrent():
-                await self._set_current(action, token)
-            case SetRamp():
-                await self._set_ramp(action, token)
+                await self.join_set(build_id, version_set)
+            case SetCurrent(build_id, missing):
+                await self.set_current(build_id, ignore_missing_task_queues=missing, token=token)
+            case SetRamp(build_id, percentage, missing):
+                await self.set_ramp(
+                    build_id, percentage, ignore_missing_task_queues=missing, token=token
+                )
             case ClearRamp():
-                await self._set_ramp(SetRamp("", 0.0), token)
+                await self.clear_ramp(token)
             case MoveRuns(source, target):
                 await self.move_runs(source, target)
             case _:
                 raise TypeError(f"{action} is not a change of routing")
 
-    async def annotate(
-        self, build_id: str, entries: Mapping[str, str], remove: Sequence[str] = ()
-    ) -> None:
-        """Write ``entries`` into the version's metadata and ``remove`` others; the rest stays."""
+    async def claim(self, token: bytes = b"") -> None:
+        """Become the manager: the only identity that may change the routing."""
+        await self.set_manager(self._identity, token)
+
+    async def join_set(self, build_id: str, version_set: str) -> None:
+        """Put a version into a version set."""
+        await self.annotate(build_id, Metadata(version_set=version_set))
+
+    async def annotate(self, build_id: str, entries: Metadata, remove: Sequence[str] = ()) -> None:
+        """Write a part of a version's metadata and ``remove`` keys of it; the rest stays."""
         converter = PayloadConverter.default
         payloads: dict[str, Payload] = {
-            key: converter.to_payload(value) for key, value in entries.items()
+            key: converter.to_payload(value) for key, value in entries.entries().items()
         }
         await self._service.update_worker_deployment_version_metadata(
             UpdateWorkerDeploymentVersionMetadataRequest(
@@ -113,7 +129,7 @@ class Actor:
                 remove_entries=remove,
                 identity=self._identity,
             ),
-            timeout=_TIMEOUT,
+            timeout=CHANGE_TIMEOUT,
         )
 
     async def set_manager(self, manager: str, token: bytes = b"") -> None:
@@ -126,35 +142,54 @@ class Actor:
                 conflict_token=token,
                 identity=self._identity,
             ),
-            timeout=_TIMEOUT,
+            timeout=CHANGE_TIMEOUT,
         )
 
-    async def _set_current(self, action: SetCurrent, token: bytes) -> None:
+    async def set_current(
+        self, build_id: str, *, ignore_missing_task_queues: bool = False, token: bytes = b""
+    ) -> None:
+        """Send all new runs to ``build_id``; empty: to workers without a version."""
         await self._service.set_worker_deployment_current_version(
             SetWorkerDeploymentCurrentVersionRequest(
                 namespace=self._namespace,
                 deployment_name=self._deployment,
-                build_id=action.build_id,
-                ignore_missing_task_queues=action.ignore_missing_task_queues,
+                build_id=build_id,
+                ignore_missing_task_queues=ignore_missing_task_queues,
                 conflict_token=token,
                 identity=self._identity,
             ),
-            timeout=_TIMEOUT,
+            timeout=CHANGE_TIMEOUT,
         )
 
-    async def _set_ramp(self, action: SetRamp, token: bytes) -> None:
+    async def set_ramp(
+        self,
+        build_id: str,
+        percentage: float,
+        *,
+        ignore_missing_task_queues: bool = False,
+        token: bytes = b"",
+    ) -> None:
+        """Send ``percentage`` (0 to 100) of new runs to ``build_id``."""
         await self._service.set_worker_deployment_ramping_version(
             SetWorkerDeploymentRampingVersionRequest(
                 namespace=self._namespace,
                 deployment_name=self._deployment,
-                build_id=action.build_id,
-                percentage=action.percentage,
-                ignore_missing_task_queues=action.ignore_missing_task_queues,
+                build_id=build_id,
+                percentage=percentage,
+                ignore_missing_task_queues=ignore_missing_task_queues,
                 conflict_token=token,
                 identity=self._identity,
             ),
-            timeout=_TIMEOUT,
+            timeout=CHANGE_TIMEOUT,
         )
+
+    async def clear_ramp(self, token: bytes = b"") -> None:
+        """Send all new runs to the current version."""
+        await self.set_ramp("", 0.0, token=token)
+
+    async def delete(self, build_id: str) -> None:
+        """Delete the server's record of a version; see `delete_version`."""
+        await delete_version(self._client, self._deployment, build_id, self._identity)
 
     async def move_runs(self, source: str, target: str) -> None:
         """Give every open run of ``source`` a one-time override to ``target``, in one batch.
@@ -174,7 +209,7 @@ class Actor:
                     update_mask=FieldMask(paths=["versioning_override"]),
                 ),
             ),
-            timeout=_TIMEOUT,
+            timeout=CHANGE_TIMEOUT,
         )
         await self._wait_for_batch(job_id)
 
@@ -194,7 +229,7 @@ class Actor:
                         update_mask=FieldMask(paths=["versioning_override"]),
                         identity=self._identity,
                     ),
-                    timeout=_TIMEOUT,
+                    timeout=CHANGE_TIMEOUT,
                 )
             except RPCError as error:
                 if error.status != RPCStatusCode.NOT_FOUND:  # it has ended meanwhile
@@ -210,23 +245,23 @@ class Actor:
         return WorkflowExecutionOptions(versioning_override=VersioningOverride(one_time=one_time))
 
     async def _wait_for_batch(self, job_id: str) -> None:
-        """Return when the batch has ended, or goes on after `_BATCH_TIME` without being watched.
+        """Return when the batch has ended, or goes on after `_BATCH_SECONDS` without being watched.
 
         Raises `Refused` where some runs could not be changed.
         """
-        deadline = asyncio.get_running_loop().time() + _BATCH_TIME.total_seconds()
-        running = BatchOperationState.BATCH_OPERATION_STATE_RUNNING
-        while asyncio.get_running_loop().time() < deadline:
-            batch = await self._service.describe_batch_operation(
+
+        async def ended() -> DescribeBatchOperationResponse | None:
+            batch: DescribeBatchOperationResponse = await self._service.describe_batch_operation(
                 DescribeBatchOperationRequest(namespace=self._namespace, job_id=job_id),
-                timeout=_TIMEOUT,
+                timeout=CHANGE_TIMEOUT,
             )
-            if batch.state != running:
-                if failed := batch.failure_operation_count:
-                    of = batch.total_operation_count
-                    raise Refused(
-                        f"{failed} of {of} runs could not be moved: is there a worker of the new "
-                        f"build on their task queue? (`temporal batch describe --job-id {job_id}`)"
-                    )
-                return
-            await asyncio.sleep(0.25)
+            running = BatchOperationState.BATCH_OPERATION_STATE_RUNNING
+            return batch if batch.state != running else None
+
+        batch = await until(ended, _BATCH_SECONDS, period=0.25)
+        if batch is not None and (failed := batch.failure_operation_count):
+            of = batch.total_operation_count
+            raise Refused(
+                f"{failed} of {of} runs could not be moved: is there a worker of the new "
+                f"build on their task queue? (`temporal batch describe --job-id {job_id}`)"
+            )

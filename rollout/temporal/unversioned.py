@@ -14,10 +14,10 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 
 from rollout.core.observation import Observation
+from rollout.temporal.rpc import TIMEOUT
 
 __all__ = ["without_unversioned_worker"]
 
-_TIMEOUT = timedelta(seconds=5)
 _POLLER_FRESH = timedelta(seconds=70)
 """A poll lasts a minute at most, and the server remembers pollers for five: a worker that polls
 has been seen within this time."""
@@ -39,7 +39,7 @@ async def without_unversioned_worker(client: Client, seen: Observation) -> list[
                     deployment_name=seen.deployment, build_id=build_id
                 ),
             ),
-            timeout=_TIMEOUT,
+            timeout=TIMEOUT,
         )
         queues |= {
             queue.name
@@ -56,7 +56,7 @@ async def _is_polled(client: Client, task_queue: str) -> bool:
             task_queue=TaskQueue(name=task_queue),
             task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
         ),
-        timeout=_TIMEOUT,
+        timeout=TIMEOUT,
     )
     versioned = WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
     now = datetime.now(timezone.utc)

@@ -16,9 +16,10 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +28,7 @@ from typing import Any
 from rollout.base.exit import Misuse
 from rollout.base.settings import ROOT
 
-__all__ = ["App", "demo_module", "load"]
+__all__ = ["App", "demo_module", "load", "search_path"]
 
 _DEFINITION = "__temporal_workflow_definition"  # where the SDK's decorator leaves it
 
@@ -72,8 +73,7 @@ def demo_module(build_id: str) -> str:
 
 def load(module_name: str) -> App:
     """Import a build. Raises `Misuse` where the module does not keep the contract above."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    sys.path[:] = search_path(sys.path, _pythonpath(), Path.cwd())
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
@@ -91,6 +91,22 @@ def load(module_name: str) -> App:
         if not hasattr(thing, mark):
             raise Misuse(f"{module_name}: {thing!r} is no {kind}")
     return App(module_name, workflows, activities, _fingerprint(module))
+
+
+def search_path(path: Sequence[str], pythonpath: str, folder: Path) -> list[str]:
+    """``path``, with what ``pythonpath`` names first, then ``folder``, then the rest.
+
+    Python itself puts the current folder before PYTHONPATH, or leaves it out. Run from this
+    checkout, the demo's folders would then be found for packages of yours of the same name.
+    """
+    named = [str(Path(entry).absolute()) for entry in pythonpath.split(os.pathsep) if entry]
+    first = list(dict.fromkeys([*named, str(folder)]))
+    return [*first, *(entry for entry in path if entry and entry not in first)]
+
+
+def _pythonpath() -> str:
+    """PYTHONPATH, unless this Python was told to pass over it."""
+    return "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
 
 
 def _fingerprint(module: ModuleType) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from temporalio.client import Client
 
 from rollout.base.exit import Failure
-from rollout.temporal.observer import version_metadata
-from rollout.temporal.routing import Actor
+from rollout.temporal.interface import Routing
+from rollout.temporal.metadata import Metadata
+from rollout.temporal.versions import version_metadata
 
 __all__ = ["Declaration", "admit", "declare"]
 
@@ -26,14 +27,14 @@ class Declaration:
     exceptions: str = ""
     """Workflows that say something else themselves, as in ``Poll auto-upgrade``."""
 
-    def as_metadata(self) -> dict[str, str]:
-        """The entries of the version's metadata, texts all of them."""
-        return {
-            "strategy": self.strategy,
-            "fingerprint": self.fingerprint,
-            "behavior": self.behavior,
-            "behavior_exceptions": self.exceptions,
-        }
+    def as_metadata(self) -> Metadata:
+        """What of it is kept on the version."""
+        return Metadata(
+            strategy=self.strategy,
+            fingerprint=self.fingerprint,
+            behavior=self.behavior,
+            behavior_exceptions=self.exceptions,
+        )
 
 
 async def admit(client: Client, build: Declaration, *, allow_changed_code: bool) -> None:
@@ -43,8 +44,8 @@ async def admit(client: Client, build: Declaration, *, allow_changed_code: bool)
     it, so changed code under an old name breaks them. Raises `Failure` with
     both fingerprints.
     """
-    known = await version_metadata(client, build.deployment, build.build_id) or {}
-    before = known.get("fingerprint")
+    known = await version_metadata(client, build.deployment, build.build_id)
+    before = known.fingerprint if known else None
     if before not in (None, build.fingerprint) and not allow_changed_code:
         raise Failure(
             f"build {build.build_id} was deployed with code {before}, and this is code "
@@ -53,7 +54,7 @@ async def admit(client: Client, build: Declaration, *, allow_changed_code: bool)
         )
 
 
-async def declare(client: Client, build: Declaration, identity: str) -> bool:
+async def declare(client: Client, build: Declaration, routing: Routing) -> bool:
     """Write the declaration; False where the server does not know the version yet.
 
     The server learns of a version when its first worker polls.
@@ -62,6 +63,6 @@ async def declare(client: Client, build: Declaration, identity: str) -> bool:
     if known is None:
         return False
     wanted = build.as_metadata()
-    if any(known.get(key, "") != value for key, value in wanted.items()):
-        await Actor(client, build.deployment, identity).annotate(build.build_id, wanted)
+    if not known.says(wanted):
+        await routing.annotate(build.build_id, wanted)
     return True

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 import structlog
-from temporalio.client import Client
 from temporalio.service import RPCError
 
 from rollout.base.connect import is_transient
@@ -15,8 +14,8 @@ from rollout.base.exit import Failure
 from rollout.core.config import Deployment, RolloutConfig, Verification
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
-from rollout.temporal.observer import Observer
-from rollout.temporal.routing import Actor, Refused
+from rollout.temporal.interface import Routing
+from rollout.temporal.routing import Refused
 
 __all__ = ["take_place"]
 
@@ -26,9 +25,7 @@ _PERIOD = 0.5
 _LONGEST_PERIOD = 5.0
 
 
-async def take_place(
-    client: Client, deployment: str, task_queue: str, build_id: str, identity: str
-) -> None:
+async def take_place(routing: Routing, deployment: str, task_queue: str, build_id: str) -> None:
     """Route new runs to ``build_id``, and to it the runs of its set, as its strategy says.
 
     A build that has already had its place keeps it: where another has become
@@ -39,12 +36,10 @@ async def take_place(
         deployment=Deployment(name=deployment, target=build_id, pace="all-at-once"),
         verify=Verification(compatible="off"),  # its runs are verified by whoever starts it
     )
-    observer = Observer(client, deployment)
-    actor = Actor(client, deployment, identity)
     period, told = _PERIOD, ""
     while True:
         try:
-            seen = _alive(await observer.observe(), build_id, task_queue)
+            seen = _alive(await routing.observe(), build_id, task_queue)
             if _superseded(seen, build_id):
                 log.info("keeping its place", current=seen.current)
                 return
@@ -58,7 +53,7 @@ async def take_place(
                 log.info("taking its place", reason=decided.reason)
                 told = decided.reason
             for action in decided.actions:
-                await actor.perform(action, seen)
+                await routing.perform(action, seen)
             period = _PERIOD
         except Refused as refused:
             period = min(2 * period, _LONGEST_PERIOD)

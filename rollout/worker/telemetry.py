@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from rollout.base.exit import Failure
 from rollout.base.listeners import can_listen
 from rollout.base.logs import core_logging
 from rollout.base.settings import host_port, metrics_host
+from rollout.worker.defaults import HEARTBEAT
 
 __all__ = ["make_runtime"]
-
-HEARTBEAT = timedelta(seconds=2)
-"""How often the server hears that this process lives; the SDK's default is a minute."""
 
 _TASK_LATENCY_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000)
 _END_TO_END_MS = (

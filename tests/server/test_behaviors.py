@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import Client
-from tests.test_workers import begun, builds, greet, order, see, settled
 
 from client.subscribe import as_text
-from rollout.temporal.observer import version_metadata
+from rollout.temporal.versions import version_metadata
+from tests.server.test_workers import begun, builds, greet, order, see, settled
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually
 from tests.support.worker_process import Command, environ, python, run, worker
@@ -89,8 +90,9 @@ class TestAutoUpgrade:
             with worker(temporal_server, tmp_path, name, "v1.1", "incompatible", *flags) as v1_1:
                 settled(v1_1)
                 assert "v1.1" in builds(await handle.result())
-        metadata = await version_metadata(client, name, "v1.1") or {}
-        assert metadata["behavior"] == "auto-upgrade"
+        metadata = await version_metadata(client, name, "v1.1")
+        assert metadata is not None
+        assert metadata.behavior == "auto-upgrade"
 
     async def test_a_workflow_of_its_own_mind(
         self, temporal_server: DevServer, client: Client, name: str, tmp_path: Path
@@ -116,9 +118,26 @@ class TestAutoUpgrade:
             assert moved.returncode == 0, moved.stderr
             assert await handles["Moving"].result() == [current, other]
             assert await handles["Staying"].result() == [current, current]
-        metadata = await version_metadata(client, name, "b1") or {}
-        assert metadata["behavior"] == "pinned"
-        assert metadata["behavior_exceptions"] == "Moving auto-upgrade"
+        version = (await see(client, name)).version("b1")
+        assert version.behavior == "pinned"
+        assert version.behavior_exceptions == "Moving auto-upgrade"
+
+    async def test_status_shows_a_workflow_of_its_own_mind(
+        self, temporal_server: DevServer, client: Client, name: str, tmp_path: Path
+    ) -> None:
+        """`rollout status` names the workflows that behave unlike the rest of their build."""
+        rollout_toml = tmp_path / "rollout.toml"
+        rollout_toml.write_text(f'[deployment]\nname = "{name}"\ntarget = "b1"\n')
+        status = ("rollout", "--config", str(rollout_toml), "status")
+        with own_worker(temporal_server, tmp_path, name, "b1") as b1:
+            settled(b1)
+            as_json = run(temporal_server, *status, "--json")
+            shown = run(temporal_server, *status)
+        assert as_json.returncode == 0, as_json.stderr
+        (version,) = json.loads(as_json.stdout)["versions"]
+        assert version["behavior"] == "pinned"
+        assert version["behavior_exceptions"] == "Moving auto-upgrade"
+        assert "b1 has workflows of their own behavior: Moving auto-upgrade" in shown.stdout
 
     @pytest.mark.parametrize("versioning", ["version-sets", "none"])
     def test_it_is_refused_where_it_would_hang(

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from temporalio.client import Client
-from tests.test_workers import builds, greet, order, settled
 
 from rollout.base.exit import Failure
 from rollout.commands.version_sets import as_json, render
-from rollout.temporal.version_sets import Build, Place, VersionSets, register, safe_to_stop, status
+from rollout.core.version_sets import Build, Place, VersionSets, safe_to_stop
+from rollout.temporal.version_sets import VersionSetRouting
+from tests.server.test_workers import builds, greet, order, settled
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually, until
 from tests.support.worker_process import run, worker
@@ -47,6 +48,11 @@ async def client(legacy_server: DevServer) -> Client:
     return await Client.connect(legacy_server.address)
 
 
+def sets(client: Client, name: str) -> VersionSetRouting:
+    """The version sets of the task queue ``name``."""
+    return VersionSetRouting(client, name)
+
+
 def ids(seen: VersionSets) -> list[list[str]]:
     """The build ids of each set."""
     return [[build.build_id for build in version_set] for version_set in seen.sets]
@@ -56,7 +62,7 @@ async def seen_when(client: Client, name: str, **expected: tuple[int, int]) -> V
     """The status, once each build named has so many open runs and live workers."""
 
     async def so() -> VersionSets:
-        seen = await status(client, name)
+        seen = await sets(client, name).observe()
         counts = {b.build_id.replace(".", "_"): (b.open_runs, b.workers) for b in seen.builds}
         assert {build: counts.get(build) for build in expected} == expected
         return seen
@@ -120,14 +126,14 @@ class TestStrategies:
                 assert again.records("keeping its place")
                 assert builds(await handle.result()) == {"v1"}
                 assert await greet(client, name) == "Hello from worker Build ID: v2!"
-                assert ids(await status(client, name)) == [["v1"], ["v2"]]
+                assert ids(await sets(client, name).observe()) == [["v1"], ["v2"]]
 
     async def test_a_superseded_build_is_told(
         self, legacy_server: DevServer, client: Client, name: str, tmp_path: Path
     ) -> None:
         """A build whose set has a newer one says that it gets no tasks, and stops when told."""
-        await register(client, name, "v1", "compatible")
-        await register(client, name, "v1.1", "compatible")
+        await sets(client, name).take_place("v1", "compatible")
+        await sets(client, name).take_place("v1.1", "compatible")
         with worker(legacy_server, tmp_path, name, "v1", "compatible", *LEGACY) as v1:
             eventually(lambda: v1.records("polling"), seconds=30)
             warnings = [r for r in v1.records(TOLD) if r["level"] == "warning"]
@@ -148,7 +154,7 @@ class TestRegister:
     async def test_each_strategy(self, client: Client, name: str) -> None:
         """The first build opens a set, compatible ones join the default set, others open one."""
         taken = [
-            await register(client, name, build, strategy)
+            await sets(client, name).take_place(build, strategy)
             for build, strategy in (
                 ("a", "compatible"),
                 ("b", "compatible"),
@@ -158,23 +164,29 @@ class TestRegister:
             )
         ]
         assert taken == ["default"] * 5
-        assert ids(await status(client, name)) == [["a", "b"], ["c"], ["d", "e"]]
+        assert ids(await sets(client, name).observe()) == [
+            ["a", "b"],
+            ["c"],
+            ["d", "e"],
+        ]
 
     async def test_a_place_is_kept(self, client: Client, name: str) -> None:
         """A build that is in a set stays there, whatever strategy it comes back with."""
         for build in ("a", "b", "c"):
-            await register(client, name, build, "incompatible" if build == "c" else "compatible")
-        assert await register(client, name, "a", "incompatible") == "superseded"
-        assert await register(client, name, "b", "incompatible") == "set-default"
-        assert await register(client, name, "c", "compatible") == "default"
-        assert ids(await status(client, name)) == [["a", "b"], ["c"]]
+            await sets(client, name).take_place(
+                build, "incompatible" if build == "c" else "compatible"
+            )
+        assert await sets(client, name).take_place("a", "incompatible") == "superseded"
+        assert await sets(client, name).take_place("b", "incompatible") == "set-default"
+        assert await sets(client, name).take_place("c", "compatible") == "default"
+        assert ids(await sets(client, name).observe()) == [["a", "b"], ["c"]]
 
     async def test_too_many_sets_are_told(self, client: Client, name: str) -> None:
         """At the server's limit the refusal names the setting that allows more."""
         for number in range(10):
-            await register(client, name, f"b{number}", "incompatible")
+            await sets(client, name).take_place(f"b{number}", "incompatible")
         with pytest.raises(Failure) as refused:
-            await register(client, name, "b10", "incompatible")
+            await sets(client, name).take_place("b10", "incompatible")
         assert str(refused.value).startswith(f"b10 cannot be registered for task queue {name}: ")
         assert "limit.versionCompatibleSetLimitPerQueue" in str(refused.value)
 
@@ -194,7 +206,7 @@ class TestSwitchedOff:
         """The same sentence as a `Failure`."""
         client = await Client.connect(temporal_server.address)
         with pytest.raises(Failure) as refused:
-            await status(client, name)
+            await sets(client, name).observe()
         assert str(refused.value) == SWITCHED_OFF
 
 

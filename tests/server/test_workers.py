@@ -12,7 +12,8 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 
 from rollout.core.observation import Observation
-from rollout.temporal.observer import Observer, version_metadata
+from rollout.temporal.observer import Observer
+from rollout.temporal.versions import version_metadata
 from tests.support.scrape import scrape
 from tests.support.temporal_server import DevServer, free_port
 from tests.support.waiting import eventually, until
@@ -154,10 +155,11 @@ class TestStrategies:
         with worker(temporal_server, tmp_path, name, "v1", "compatible", "--managed") as v1:
             eventually(lambda: v1.records("declared"), seconds=30)
             seen = await see(client, name)
-            metadata = await version_metadata(client, name, "v1") or {}
+            metadata = await version_metadata(client, name, "v1")
             assert seen.current is None
-            assert metadata["strategy"] == "compatible"
-            assert len(metadata["fingerprint"]) == 16
+            assert metadata is not None
+            assert metadata.strategy == "compatible"
+            assert len(metadata.fingerprint or "") == 16
 
 
 class TestLife:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from rollout.base.exit import Misuse
-from rollout.worker.app import demo_module, load
+from rollout.base.settings import ROOT
+from rollout.worker.app import demo_module, load, search_path
 
 WORKFLOW = """
 from temporalio import workflow
@@ -111,3 +114,111 @@ class TestContract:
         with pytest.raises(Misuse, match=message) as caught:
             fingerprint(package)
         assert "\n" not in str(caught.value)
+
+
+NAMES = ("client", "workers", "metrics", "stack", "tests", "bench", "grafana")
+"""Packages that a shop may well have, and that are folders of this checkout, too."""
+
+API = """
+import shop_log
+from {name} import load
+{more}
+shop_log.note({name!r}, load.MINE)
+{offer}
+"""
+
+OFFER = """
+from temporalio import activity
+
+@activity.defn
+def pay() -> None: ...
+
+ACTIVITIES = [pay]
+"""
+
+SITE = """
+import sys
+from pathlib import Path
+
+others = [entry for entry in sys.path if not (Path(entry) / "rollout" / "base").is_dir()]
+sys.path[:] = [*others, {checkout!r}]
+"""
+"""What an installation's .pth file does: the checkout is importable, after all else."""
+
+
+@pytest.fixture(params=[True, False], ids=["packages", "folders"])
+def shop(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder with a package of each name, with or without an ``__init__.py``.
+
+    The api of each imports the next one's; each has a module ``load``, as the demo's client has.
+    """
+    site, shop = tmp_path / "site", tmp_path / "shop"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SITE.format(checkout=str(ROOT)))
+    (site / "shop_log.py").write_text("def note(name, mine):\n    print(name, mine, flush=True)\n")
+    for name, following in zip(NAMES, (*NAMES[1:], None), strict=True):
+        folder = shop / name
+        folder.mkdir(parents=True)
+        if request.param:
+            (folder / "__init__.py").write_text("")
+        (folder / "load.py").write_text("MINE = 'is the shop\\'s'\n")
+        more = f"import {following}.api" if following else ""
+        (folder / "api.py").write_text(API.format(name=name, more=more, offer=OFFER))
+    return shop
+
+
+def check(words: tuple[str, ...], folder: Path, pythonpath: str) -> list[str]:
+    """What a worker's command prints that is run in ``folder`` to check its options and code."""
+    flags = ("--check", "--app", "client.api", "--build-id", "b1", "--strategy", "compatible")
+    done = subprocess.run(
+        [sys.executable, "-m", *words, *flags],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": pythonpath},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+class TestImporting:
+    """A module that its owner can import can be served, whatever its name is."""
+
+    @pytest.mark.parametrize("words", [("rollout", "worker"), ("workers",)], ids=" ".join)
+    @pytest.mark.parametrize("inside", [True, False], ids=["in their folder", "from the checkout"])
+    def test_packages_of_the_names_of_our_folders(
+        self, shop: Path, words: tuple[str, ...], inside: bool
+    ) -> None:
+        """They are found in the current folder, and from this checkout where PYTHONPATH names it.
+
+        A package ``workers`` hides the command of that name, as Python has it; `rollout worker`
+        serves that one.
+        """
+        if words == ("workers",):
+            (shop / "workers" / "__init__.py").unlink(missing_ok=True)
+        site = str(shop.parent / "site")
+        pythonpath = site if inside else os.pathsep.join([str(shop), site])
+        said = check(words, shop if inside else ROOT, pythonpath)
+        assert said == [f"{name} is the shop's" for name in reversed(NAMES)]
+
+    def test_the_order_of_the_search_path(self) -> None:
+        """PYTHONPATH comes before the current folder, which comes before all the rest."""
+        found = search_path(
+            ["", "/opt/checkout", "/srv/shop", "/usr/lib/python3"],
+            os.pathsep.join(["/srv/shop", "", "lib"]),
+            Path("/opt/checkout"),
+        )
+        own = str(Path("lib").absolute())
+        assert found == ["/srv/shop", own, "/opt/checkout", "/usr/lib/python3"]
+
+    def test_the_search_path_without_a_pythonpath(self) -> None:
+        """The current folder comes first, be it known already or not."""
+        here = Path("/srv/shop")
+        assert search_path(["/opt/bin", "/usr/lib"], "", here) == [
+            "/srv/shop",
+            "/opt/bin",
+            "/usr/lib",
+        ]
+        assert search_path(["/usr/lib", "/srv/shop"], "", here) == ["/srv/shop", "/usr/lib"]

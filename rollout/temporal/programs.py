@@ -1,0 +1,58 @@
+"""What supervisord here says of each build's programs, for an observation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rollout.base.exit import Failure
+from rollout.core.observation import STARTABLE
+from rollout.supervision.programs import worker_programs
+from rollout.supervision.rpc import Process, Supervisor
+from rollout.temporal.rpc import latest
+
+__all__ = ["NO_PROGRAMS", "Programs", "programs_by_build"]
+
+
+@dataclass(frozen=True)
+class Programs:
+    """One build's programs in supervisord, taken together; see `Version` for the fields."""
+
+    state: str | None = None
+    partly_stopped: bool = False
+    started_at: datetime | None = None
+
+
+NO_PROGRAMS = Programs()
+
+
+async def programs_by_build(
+    supervisor: Supervisor | None, deployment: str, problems: list[str]
+) -> dict[str, Programs]:
+    """The programs of each build of ``deployment``; a failure is added to ``problems``."""
+    if supervisor is None:
+        return {}
+    try:
+        programs = worker_programs(await supervisor.config())
+        processes = await supervisor.processes()
+    except Failure as failure:
+        problems.append(str(failure))
+        return {}
+    found = {process.namespec: process for process in processes}
+    by_build: dict[str, list[Process]] = {}
+    for program in programs:
+        process = found.get(program.name)
+        versioned = program.versioning == "deployment"
+        if program.deployment == deployment and versioned and process:
+            by_build.setdefault(program.build_id, []).append(process)
+    return {build_id: _together(mine) for build_id, mine in by_build.items()}
+
+
+def _together(processes: Sequence[Process]) -> Programs:
+    states = [process.state for process in processes]
+    return Programs(
+        "RUNNING" if "RUNNING" in states else states[-1],
+        any(state in STARTABLE for state in states) and not all(s in STARTABLE for s in states),
+        latest(*(process.started_at for process in processes)),
+    )
