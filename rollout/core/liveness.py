@@ -23,6 +23,9 @@ SKEWED = timedelta(seconds=10)
 _MISSED = 3
 """So many intervals without a change, and the worker counts as dead..."""
 
+_REMEMBERED = 3
+"""So many intervals."""
+
 _LEAST_PATIENCE = timedelta(seconds=6)
 """...but never sooner than this: a beat may be late, and so may our look."""
 
@@ -53,18 +56,26 @@ class Pulse:
     heartbeat: Heartbeat
     changed_at: datetime
     """When we first saw this beat, by our clock."""
-    interval: timedelta | None = None
-    """Seen between two beats, by the worker's clock; None before two were seen."""
-    confirmed: bool = False
-    """Whether a change was seen: before that the server may only remember it."""
+    intervals: tuple[timedelta, ...] = ()
+    """The last that were seen between two beats, by the worker's clock."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether a change was seen: before that the server may only remember it."""
+        return bool(self.intervals)
 
     def silent_since(self, now: datetime) -> timedelta:
         """How long no beat has come, as far as we have looked."""
         return now - self.changed_at
 
     def patience(self) -> timedelta:
-        """How long it may be silent."""
-        return max(_MISSED * self.interval if self.interval else DEFAULT_INTERVAL, _LEAST_PATIENCE)
+        """How long it may be silent.
+
+        A single interval says little: an SDK's second beat comes soon after its first.
+        """
+        if len(self.intervals) < 2:
+            return DEFAULT_INTERVAL + _LEAST_PATIENCE
+        return max(_MISSED * max(self.intervals), _LEAST_PATIENCE)
 
     def lives(self, now: datetime) -> bool:
         """Whether it counts as alive at ``now``.
@@ -120,7 +131,6 @@ class Liveness:
             return Pulse(beat, changed_at=now - age)
         if beat.beat_at == known.heartbeat.beat_at:
             return replace(known, heartbeat=beat)
+        # Seldom looks see every second or third beat, which makes them more patient, not less.
         interval = abs(beat.beat_at - known.heartbeat.beat_at)
-        # Looks that come seldom see every second or third beat: the shortest is the interval.
-        shortest = min(interval, known.interval) if known.interval else interval
-        return Pulse(beat, now, shortest, confirmed=True)
+        return Pulse(beat, now, (*known.intervals, interval)[-_REMEMBERED:])

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 __all__ = [
     "STARTABLE",
     "STRATEGIES",
+    "STUCK",
     "BuildSample",
     "CheckResult",
     "GateRun",
@@ -41,6 +42,9 @@ Status = Literal[
 ]
 
 
+STUCK = 10.0
+"""Seconds after which a new run without a version waits for something that does not come."""
+
 STARTABLE = ("STOPPED", "EXITED", "FATAL")
 """The states of a program that does not run, and could be started."""
 
@@ -63,9 +67,20 @@ class Version:
     open_runs: int | None = None
     """Running workflows on it by visibility; None where the count failed."""
     backlog: int | None = None
-    """Tasks waiting in its queues; None where the server did not say."""
+    """Tasks waiting in its queues, approximately; None where the server did not say."""
+    waiting_age: float | None = None
+    """Seconds for which the oldest of them has waited, approximately; None: not known."""
+    open_pinned: int | None = None
+    """Of `open_runs` those that cannot go on elsewhere; None where the count failed."""
+    started: int | None = None
+    """Runs that began since the routing last changed and are on it, children left out; None where
+    that was not counted."""
+    described_at: datetime | None = None
+    """When its metadata and its backlog were asked for; None: with everything else."""
     workers: int | None = None
-    """Worker processes whose heartbeat is fresh; None where the list failed."""
+    """Worker processes whose heartbeat goes on; None where the list failed."""
+    returning: int = 0
+    """Worker processes that said goodbye moments ago: a restart brings them back."""
     queues: frozenset[str] | None = None
     """Task queues that its live workers poll; None where the list failed."""
     process: str | None = None
@@ -177,6 +192,7 @@ class Observation:
     deployment: str
     namespace: str
     at: datetime
+    """When its first question was asked: nothing in it is newer than it claims to be."""
     exists: bool = True
     """Whether the server knows the deployment."""
     current: str | None = None
@@ -194,6 +210,17 @@ class Observation:
     """The tries of the target's gate, of its current round and code."""
     measurements: Measurements | None = None
     """None where nothing ramps, or no analysis is configured."""
+    unassigned: int | None = None
+    """Running workflows on the deployment's task queues that have no version yet: their first
+    task has not been completed; None where the count failed."""
+    stuck: int | None = None
+    """Of those the ones that have been due for more than `STUCK` seconds."""
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
+    """Open runs on versions that the server has forgotten, by build id."""
+    skewed: tuple[str, ...] = ()
+    """Whose clocks are far from ours, a sentence each."""
+    throttled: bool = False
+    """Whether the server refused questions of this look, because there were too many."""
     problems: tuple[str, ...] = ()
     """What could not be read, a sentence each."""
 

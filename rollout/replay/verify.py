@@ -22,7 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from rollout.base.exit import Failure
 from rollout.replay.process import ReplayCommand, replay_command, run_replay
 from rollout.replay.verification import Replayed, Verification
-from rollout.temporal.open_runs import open_runs_query
+from rollout.temporal.visibility import open_runs_query
 
 __all__ = ["MOST_RUNS", "movable_runs", "try_move", "verify", "verify_build"]
 

@@ -44,8 +44,8 @@ from rollout.core.observation import Observation
 from rollout.temporal.deletion import delete_version
 from rollout.temporal.metadata import Metadata
 from rollout.temporal.observer import Observer
-from rollout.temporal.open_runs import open_runs_query
 from rollout.temporal.rpc import CHANGE_TIMEOUT, patiently
+from rollout.temporal.visibility import open_runs_query
 
 __all__ = ["DeploymentRouting", "Refused"]
 

@@ -72,6 +72,13 @@ class TestLives:
         seen = followed(60, every=2, look=5)
         assert seen.alive(at(60))
 
+    def test_a_second_beat_soon_after_the_first(self) -> None:
+        """An SDK beats when it starts, and again when it polls: that is not its interval."""
+        seen = Liveness()
+        for now, beat in ((0, 0), (1, 0.4), (50, 0.4), (60, 0.4)):
+            seen = seen.saw([Heartbeat("w", "v1", "q", at(beat))], at(now))
+        assert seen.alive(at(60))
+
     def test_the_forgotten_are_gone(self) -> None:
         """A worker that the server no longer lists is not remembered here."""
         assert followed(10, every=2).saw([], at(11)).pulses == {}
