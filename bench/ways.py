@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from itertools import pairwise
 from typing import Any
 
@@ -89,7 +89,7 @@ async def _until_safe_to_stop(arena: Arena, build_id: str) -> None:
     deadline = time.monotonic() + limit
     observer = Observer(await Client.connect(arena.address), _DEPLOYMENT)
     while True:
-        verdict = safe_to_stop(await observer.observe(), build_id, target=None)
+        verdict = safe_to_stop(await observer.observe(), build_id, None, datetime.now(timezone.utc))
         if verdict.safe_to_stop:
             log.info("safe to stop", build_id=build_id)
             return

@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import os
 import signal
-import sys
 from typing import NoReturn
 
 from temporalio.client import Client
@@ -74,7 +73,7 @@ def main() -> NoReturn:
 
 
 async def _command() -> int:
-    options = _parse(sys.argv[1:])
+    options = command_line().parse_args()
     return await {"load": _load, "subscribe": _subscribe}.get(options.command, _greet)(options)
 
 
@@ -145,7 +144,8 @@ async def _connect_unless(stopping: asyncio.Event) -> Client | None:
     return None
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def command_line() -> Parser:
+    """The parser of ``python -m client`` and its commands."""
     parser = Parser(
         prog="python -m client",
         description="Start one Greeting workflow, wait for it, and print its result.",
@@ -213,7 +213,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     load.add_argument("--json", action="store_true", help="print the summary as one line of JSON")
     _add_subscribe(commands, queue_help)
-    return parser.parse_args(arguments)
+    return parser
 
 
 def _add_subscribe(commands: argparse._SubParsersAction[Parser], queue_help: str) -> None:

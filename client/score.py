@@ -20,7 +20,7 @@ from prometheus_client import (
 from client.quantiles import Quantiles
 from client.results import Ran
 from client.schedule import WorkflowType
-from rollout.base.exit import Failure
+from rollout.base.exit import Failure, stamp
 from rollout.base.settings import metrics_host
 
 __all__ = ["Score"]
@@ -101,7 +101,7 @@ class Score:
         try:
             start_http_server(port, addr=metrics_host(), registry=self._registry)
         except OSError as error:
-            raise Failure(f"metrics cannot be served on port {port}: {error.strerror}") from error
+            raise Failure(f"could not serve metrics on port {port}: {error.strerror}") from error
 
     def attempted(self, lag: float) -> None:
         """A start is tried for the first time, ``lag`` seconds after it was due."""
@@ -155,8 +155,9 @@ class Score:
         }
 
     def as_json(self) -> str:
-        """`summary` in one line."""
-        return json.dumps(self.summary())
+        """`summary` in one line, which is a record of the log too, with a time and a level."""
+        told = {"event": "load summary", "level": "info", "timestamp": stamp()}
+        return json.dumps({**self.summary(), **told})
 
     def as_text(self) -> str:
         """`summary` for a person."""

@@ -15,7 +15,6 @@ def main(words: Sequence[str] | None = None) -> None:
         from rollout.supervision.launch import main as launch  # noqa: PLC0415
 
         launch(given[1:])
-        return
     from rollout.base.exit import finish  # noqa: PLC0415
     from rollout.commands.command_table import dispatch  # noqa: PLC0415
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import tests.support.examples  # noqa: F401 - the profile of the quick tests
 from tests.support.temporal_server import DevServer
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -51,7 +51,7 @@ def share(text: str) -> float:
     """A number from 0 to 1."""
     number = _number(text)
     if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share: give a number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: give a number from 0 to 1")
     return number
 
 
@@ -60,7 +60,9 @@ def seconds_range(text: str) -> tuple[float, float]:
     low, _, high = text.partition("-")
     limits = _number(low), _number(high or low)
     if not 0 <= limits[0] <= limits[1] < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no range: write it like 20-60, in seconds")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a range: write it like 20-60, in seconds"
+        )
     return limits
 
 

@@ -17,13 +17,12 @@ from typing import Any
 
 import structlog
 import tenacity
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
-from rollout.base.exit import Failure, Misuse, run
+from rollout.base.exit import Failure, Misuse
 from rollout.base.settings import temporal_address
 
 __all__ = ["Refused", "connect", "connect_patiently", "is_transient"]
@@ -156,25 +155,3 @@ def _reason(error: BaseException) -> str:
     elif "transport::Error(" in text:  # Error(Transport, ConnectError(... InvalidX(UnknownIssuer)
         text = re.findall(r"\w+", text)[-1]
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
-
-
-async def _probe() -> int:
-    """``python -m rollout.base.connect``, for the preflight: whether the namespace is served."""
-    client = await connect()
-    try:
-        await client.workflow_service.describe_namespace(
-            DescribeNamespaceRequest(namespace=client.namespace)
-        )
-    except RPCError as error:
-        # Any other error: this client may work and not be allowed to ask.
-        if error.status is RPCStatusCode.NOT_FOUND:
-            address = client.service_client.config.target_host
-            raise Refused(
-                f"Temporal at {address} has no namespace {client.namespace!r}: "
-                "create it, or set TEMPORAL_NAMESPACE"
-            ) from error
-    return 0
-
-
-if __name__ == "__main__":
-    run("connect", _probe)

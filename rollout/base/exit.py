@@ -2,6 +2,9 @@
 
 Exit codes: 0 done; 1 it failed or was refused; 2 the call or a configuration
 file is wrong; 130 interrupted by Ctrl-C.
+
+Where logs are JSON the line is a record as well, with the keys of `rollout.base.logs` and
+``exit_code``: so it is found among the others, and by its level.
 """
 
 from __future__ import annotations
@@ -9,10 +12,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn
 
-__all__ = ["Failure", "Misuse", "end", "finish", "run"]
+__all__ = ["Failure", "Misuse", "end", "finish", "log_by", "run", "stamp"]
+
+_logs: dict[str, Any] = {"json": None, "fields": {}}
 
 
 class Failure(Exception):  # noqa: N818
@@ -25,6 +30,18 @@ class Misuse(Failure):
     """The call, or a configuration file, is wrong. Nothing has been changed."""
 
     code = 2
+
+
+def log_by(fields: Mapping[str, str], *, as_json: bool) -> None:
+    """Have this process's last line be JSON with ``fields``, or text; else LOG_FORMAT decides."""
+    _logs.update(json=as_json, fields=dict(fields))
+
+
+def stamp() -> str:
+    """Now, as every record tells its time: RFC 3339, in UTC."""
+    from datetime import datetime, timezone  # noqa: PLC0415  (see `run`)
+
+    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def end(code: int) -> NoReturn:
@@ -58,15 +75,47 @@ def finish(name: str, main: Callable[[], int]) -> NoReturn:
     try:
         code = main()
     except Failure as failure:
-        print(f"{name}: {failure}", file=sys.stderr)
         code = failure.code
+        _tell(name, str(failure), code)
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
         code = 1
     except SystemExit as stop:  # argparse's
         code = stop.code if isinstance(stop.code, int) else 1
-    except Exception:
-        logging.getLogger(name).exception("unexpected error")
+    except Exception as error:
         code = 1
+        if _is_json():
+            _tell(name, "unexpected error", code, exception=_trace(error))
+        else:
+            logging.getLogger(name).exception("unexpected error")
     end(code)
+
+
+def _tell(name: str, sentence: str, code: int, **more: str) -> None:
+    """Write the one line, behind what is on stdout already: both may be one file."""
+    line = f"{name}: {sentence}"
+    if _is_json():
+        import json  # noqa: PLC0415  (see `run`)
+
+        record = {"event": sentence, "level": "error", "logger": name, "timestamp": stamp()}
+        line = json.dumps(
+            {**record, "service.name": name, **_logs["fields"], "exit_code": code, **more}
+        )
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{line}\n")):
+        try:
+            stream.write(text)
+            stream.flush()
+        except (OSError, ValueError):  # closed
+            continue
+
+
+def _trace(error: Exception) -> str:
+    import traceback  # noqa: PLC0415  (see `run`)
+
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def _is_json() -> bool:
+    known = _logs["json"]
+    return os.environ.get("LOG_FORMAT") == "json" if known is None else bool(known)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import tempfile
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from rollout.base.exit import Failure
+from rollout.base.exit import Failure, Misuse
 from rollout.base.waiting import until
 
-__all__ = ["alone", "alone_patiently", "is_locked", "replace"]
+__all__ = ["alone", "alone_in", "alone_patiently", "is_locked", "replace"]
 
 _NEW = ".new"
+
+_INSTANT = 0.3
+"""Seconds after which a lock is held by somebody, and not by a look of `is_locked`."""
 
 
 @contextmanager
@@ -26,7 +30,7 @@ def alone(lock: Path, refusal: str, *, seconds: float = 0.0) -> Iterator[None]:
     """
     held = _file_lock(lock)
     try:
-        held.acquire(timeout=seconds, poll_interval=0.05)
+        held.acquire(timeout=max(seconds, _INSTANT), poll_interval=0.05)
     except Timeout as error:
         raise Failure(refusal) from error
     try:
@@ -51,7 +55,7 @@ async def alone_patiently(
 
     if not await taken():
         waiting()
-        if not await until(taken, seconds):
+        if not await until(taken, max(seconds, _INSTANT)):
             raise Failure(refusal)
     try:
         yield
@@ -59,8 +63,29 @@ async def alone_patiently(
         held.release()
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` itself, for the milliseconds that a change of a file in it takes.
+
+    It is for a person's own folder: nothing is left lying there, as a lock file would be.
+    Raises `Misuse` where there is no such folder.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise Misuse(f"{folder} cannot be read: {error}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def is_locked(lock: Path) -> bool:
-    """Whether somebody holds ``lock``; a lock of another user's counts as held."""
+    """Whether somebody holds ``lock``; a lock of another user's counts as held.
+
+    To find out it is held for an instant, which `alone` allows for.
+    """
     if not lock.exists():
         return False
     probe = _file_lock(lock)
@@ -81,27 +106,28 @@ def replace(file: Path, content: str | bytes, *, mode: int | None = None) -> Non
     """
     file = file.resolve()
     data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=_NEW)
-    temporary = Path(name)
+    wanted = mode if mode is not None else _mode(file)
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}{_NEW}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    descriptor = os.open(temporary, flags, 0o666 if wanted is None else wanted)
     try:
-        with os.fdopen(handle, "wb") as opened:
+        with os.fdopen(descriptor, "wb") as opened:
+            if wanted is not None:  # the umask is for new files
+                os.fchmod(descriptor, wanted)
             opened.write(data)
             opened.flush()
-            os.fsync(opened.fileno())
-        temporary.chmod(mode if mode is not None else _mode(file))
+            os.fsync(descriptor)
         temporary.replace(file)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _mode(file: Path) -> int:
+def _mode(file: Path) -> int | None:
     try:
         return file.stat().st_mode & 0o777
     except FileNotFoundError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return 0o666 & ~umask
+        return None
 
 
 def _file_lock(lock: Path) -> FileLock:

@@ -99,7 +99,7 @@ class LogFile:
 
 
 def _number(file: Path) -> int:
-    """2 for NAME.log.2, and 0 for what is no rotated log."""
+    """2 for NAME.log.2, and 0 for any other file."""
     suffix = file.suffix.removeprefix(".")
     return int(suffix) if suffix.isdecimal() else 0
 

@@ -4,10 +4,10 @@ structlog's records, the standard library's (supervisor's, httpx's) and those of
 Temporal's SDK, core, workflow and activity loggers included, take the same way
 out to stderr and carry the same keys:
 
-``timestamp`` (RFC 3339, UTC), ``level``, ``event``, ``logger``, ``service.name``,
-``service.version`` (the build id), ``deployment_name``, and inside a workflow or
-an activity ``workflow_id``, ``run_id``, ``workflow_type``, ``activity_type``,
-``attempt``.
+``timestamp`` (RFC 3339, UTC), ``level``, ``event``, ``logger``, ``service.name``, the build
+id as ``build_id`` (the metrics' name for it) and ``service.version`` (OpenTelemetry's),
+``deployment_name``, and inside a workflow or an activity ``workflow_id``, ``run_id``,
+``workflow_type``, ``activity_type``, ``attempt``.
 
 In workflow code use `temporalio.workflow.logger`, in activities
 `temporalio.activity.logger`: they are silent on replay. Elsewhere use structlog.
@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -26,7 +26,7 @@ import temporalio.activity
 import temporalio.workflow
 from temporalio.runtime import LogForwardingConfig, LoggingConfig
 
-from rollout.base.exit import Misuse
+from rollout.base.exit import Misuse, log_by
 
 __all__ = ["CORE_LOGGER", "configure", "core_logging"]
 
@@ -53,22 +53,11 @@ def configure(service: str, **fields: str) -> None:
     ``LOG_FORMAT=console|json`` and ``LOG_LEVEL`` decide the rest; without
     LOG_FORMAT a terminal gets text and anything else JSON.
     """
-    chosen = os.environ.get("LOG_FORMAT") or ("console" if sys.stderr.isatty() else "json")
-    level = os.environ.get("LOG_LEVEL", "info").lower()
-    if chosen not in _FORMATS:
-        raise Misuse(f"LOG_FORMAT={chosen!r} is unknown: use {' or '.join(_FORMATS)}")
-    if level not in _LEVELS:
-        raise Misuse(f"LOG_LEVEL={level!r} is unknown: use one of {', '.join(_LEVELS)}")
-
-    constant = {"service.name": service}
-    for name, value in fields.items():
-        constant["service.version" if name == "build_id" else name] = value
-
-    def add_constant(_logger: object, _method: str, event: EventDict) -> EventDict:
-        for key, value in constant.items():
-            event.setdefault(key, value)
-        return event
-
+    chosen, level = _choice()
+    constant = {"service.name": service, **fields}
+    if "build_id" in fields:
+        constant["service.version"] = fields["build_id"]
+    log_by(constant, as_json=chosen == "json")
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -76,20 +65,8 @@ def configure(service: str, **fields: str) -> None:
         structlog.stdlib.ExtraAdder(allow=_CONTEXT_KEYS),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _flatten_temporal,
-        add_constant,
+        lambda _logger, _method, event: {**event, **constant, **event},
     ]
-    last: list[Any] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-        if chosen == "json"
-        else [
-            _hide_constant,
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
-                # The richer one prints local variables, and with them API keys.
-                exception_formatter=structlog.dev.plain_traceback,
-            ),
-        ]
-    )
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -105,15 +82,50 @@ def configure(service: str, **fields: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(_as_json() if chosen == "json" else _as_text(constant)),
+            ],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    _quieten()
+
+
+def _choice() -> tuple[str, str]:
+    """The format and the level. Raises `Misuse` for a word that is neither."""
+    chosen = os.environ.get("LOG_FORMAT") or ("console" if sys.stderr.isatty() else "json")
+    level = os.environ.get("LOG_LEVEL", "info").lower()
+    if chosen not in _FORMATS:
+        raise Misuse(f"LOG_FORMAT={chosen!r} is unknown: use {' or '.join(_FORMATS)}")
+    if level not in _LEVELS:
+        raise Misuse(f"LOG_LEVEL={level!r} is unknown: use one of {', '.join(_LEVELS)}")
+    return chosen, level
+
+
+def _as_json() -> list[Any]:
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+
+
+def _as_text(constant: Mapping[str, str]) -> list[Any]:
+    def hide(_logger: object, _method: str, event: EventDict) -> EventDict:
+        """Take out what a person at a terminal knows: which program they started."""
+        known = {"logger", *(key for key, value in constant.items() if event.get(key) == value)}
+        return {key: value for key, value in event.items() if key not in known}
+
+    # The richer formatter prints local variables, and with them API keys.
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+    return [hide, renderer]
+
+
+def _quieten() -> None:
+    """Leave out what other libraries say of each call, and ids that are keys of their own."""
     for noisy in ("httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # The ids are keys of their own (_flatten_temporal); the message stays clean.
     for adapter in (temporalio.workflow.logger, temporalio.activity.logger):
         for option in ("workflow_info_on_message", "activity_info_on_message"):
             if hasattr(adapter, option):
@@ -156,11 +168,4 @@ def _flatten_temporal(_logger: object, _method: str, event: EventDict) -> EventD
         event.setdefault("target", core.target)
         for key, value in core.fields.items():
             event.setdefault(key, value)
-    return event
-
-
-def _hide_constant(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """A person at a terminal knows which program they started."""
-    for key in ("service.name", "service.version", "deployment_name", "logger"):
-        event.pop(key, None)
     return event

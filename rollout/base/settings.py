@@ -1,5 +1,7 @@
 """Where things are: the one table of ports, and the folders.
 
+A folder below ``ROOT`` may be missing: who writes there makes it, and who reads finds nothing.
+
 Each port has an environment variable of the same name in ``supervisord.conf``
 (written there as ``${TEMPORAL_PORT:-7233}``), so that one setting moves a
 service everywhere at once.
@@ -8,6 +10,7 @@ service everywhere at once.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -50,11 +53,17 @@ def _root(environ: Mapping[str, str] = os.environ) -> Path:
     return checkout if (checkout / "supervisord.conf").is_file() else Path.cwd()
 
 
+def _programs_of(root: Path) -> Path:
+    """Where supervisord and the like are: ``root``'s .venv, else beside the Python that runs."""
+    own = root / ".venv" / "bin"
+    return own if own.is_dir() else Path(sys.executable).parent
+
+
 ROOT = _root()
 VAR = ROOT / "var"
 LOG_DIR = VAR / "log"
 TOOLS_DIR = VAR / "tools"
-VENV_BIN = ROOT / ".venv" / "bin"
+VENV_BIN = _programs_of(ROOT)
 SUPERVISORD_CONF = ROOT / "supervisord.conf"
 SOCKET = VAR / "run" / "supervisor.sock"
 TARGETS_DIR = VAR / "targets"  # Prometheus's file_sd, written by the exporter

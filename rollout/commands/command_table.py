@@ -1,53 +1,115 @@
 """Every command: its name, where it is, and what it is for. A command is imported when it is used.
 
 A command is a function that adds its arguments to a parser and sets ``run``, what is done with
-them: a coroutine or a plain function, which returns the exit code.
+them: a coroutine or a plain function, which returns the exit code. A new command is a line here.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import difflib
 import importlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rollout import __version__
 from rollout.base.command_line import Parser
+from rollout.base.exit import Misuse
 from rollout.base.settings import ROLLOUT_FILE
 
-__all__ = ["COMMANDS", "command_parser", "dispatch"]
+__all__ = ["COMMANDS", "Command", "command_parser", "dispatch"]
 
 _LOOK, _STEER, _VERSIONS, _RUN = "look", "steer", "versions", "run"
 
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    # name: group, module (of a function called as the command), what it is for
-    "status": (_LOOK, "rollout.commands.status", "show versions, runs, and what is safe to stop"),
-    "watch": (_LOOK, "rollout.commands.watch.live", "show the rollout live, until Ctrl-C"),
-    "plan": (_LOOK, "rollout.commands.plan", "say what would be done now; exit 3: changes pending"),
-    "history": (_LOOK, "rollout.commands.history", "say what has happened, and when"),
-    "logs": (_LOOK, "rollout.commands.logs", "show every process's log, merged by time"),
-    "check": (_LOOK, "rollout.stack.check", "find what is wrong before anything is started"),
-    "to": (_STEER, "rollout.commands.intent", "make a build the target of new runs"),
-    "pause": (_STEER, "rollout.commands.intent", "leave traffic as it is"),
-    "resume": (_STEER, "rollout.commands.intent", "go on after a pause"),
-    "rollback": (_STEER, "rollout.commands.rollback", "send new runs back, at once"),
-    "add": (_VERSIONS, "rollout.commands.versions", "start workers of a new build"),
-    "verify": (
-        _VERSIONS,
-        "rollout.commands.versions",
-        "replay the current build's runs on another",
+
+@dataclass(frozen=True)
+class Command:
+    """One command of ``rollout``."""
+
+    group: str
+    module: str
+    """Where the function of the command's name is that adds its arguments."""
+    text: str
+    """What it is for, for the list of all and as its own help's first sentence."""
+    examples: str = ""
+    """For its help, a line each, without the word ``rollout``; the function may have its own."""
+    reads_config: bool = True
+    """Whether ``--config`` may stand behind its name, too."""
+
+
+def _look(module: str, text: str, examples: str, **more: bool) -> Command:
+    return Command(_LOOK, f"rollout.{module}", text, examples, **more)
+
+
+def _steer(module: str, text: str, examples: str) -> Command:
+    return Command(_STEER, f"rollout.commands.{module}", text, examples)
+
+
+def _version(module: str, text: str, examples: str) -> Command:
+    return Command(_VERSIONS, f"rollout.commands.{module}", text, examples)
+
+
+def _run(module: str, text: str, examples: str = "", **more: bool) -> Command:
+    return Command(_RUN, f"rollout.{module}", text, examples, **more)
+
+
+COMMANDS: Mapping[str, Command] = {
+    "status": _look(
+        "commands.status",
+        "show versions, runs, and what is safe to stop",
+        "status\nstatus --json | jq .phase\nstatus --versioning version-sets --task-queue orders",
     ),
-    "retry": (_VERSIONS, "rollout.commands.versions", "lift a block; try gate and replay again"),
-    "retire": (_VERSIONS, "rollout.commands.versions", "stop and remove what is safe to stop"),
-    "adopt": (_VERSIONS, "rollout.commands.owners", "become the deployment's manager"),
-    "release": (_VERSIONS, "rollout.commands.owners", "let anybody change the routing"),
-    "run": (_RUN, "rollout.commands.run", "run the controller until SIGTERM or Ctrl-C"),
-    "worker": (_RUN, "rollout.commands.worker", "run a worker of one build"),
-    "exporter": (_RUN, "rollout.commands.exporter", "serve processes and versions as metrics"),
-    "launch": (_RUN, "rollout.supervision.launch", "start a program, tied to supervisord's life"),
-    "stack": (_RUN, "rollout.stack.command", "set up, start and stop the demo stack"),
+    "watch": _look("commands.watch.live", "show the rollout live, until Ctrl-C", "watch"),
+    "plan": _look(
+        "commands.plan",
+        "say what would be done now; exit 3: changes pending",
+        "plan\nplan --json",
+    ),
+    "history": _look("commands.history", "say what has happened, and when", "history --json"),
+    "logs": _look(
+        "commands.logs", "show every process's log, merged by time", "logs -f", reads_config=False
+    ),
+    "check": _look("stack.check", "find what is wrong before anything is started", "check --json"),
+    "to": _steer("intent", "make a build the target of new runs", "to v3"),
+    "pause": _steer("intent", "leave traffic as it is", "pause"),
+    "resume": _steer("intent", "go on after a pause", "resume"),
+    "rollback": _steer(
+        "rollback",
+        "send new runs back, at once",
+        "rollback\nrollback --to v1\nrollback --move-back",
+    ),
+    "add": _version(
+        "versions",
+        "start workers of a new build",
+        "add v3 --strategy incompatible --app shop.workflows\n"
+        "add v3.1 --strategy compatible -- --drain 30s",
+    ),
+    "verify": _version(
+        "versions",
+        "replay the current build's runs on another",
+        "verify v3\nverify v3 --from v1 --sample 100 --json",
+    ),
+    "retry": _version("versions", "lift a block; try gate and replay again", "retry v3"),
+    "retire": _version(
+        "versions",
+        "stop and remove what is safe to stop",
+        "retire v1\nretire v1 --force --yes",
+    ),
+    "adopt": _version("owners", "become the deployment's manager", "adopt"),
+    "release": _version("owners", "let anybody change the routing", "release"),
+    "run": _run("commands.run", "run the controller until SIGTERM or Ctrl-C", "run"),
+    "worker": _run("commands.worker", "run a worker of one build", reads_config=False),
+    "exporter": _run(
+        "commands.exporter", "serve processes and versions as metrics", reads_config=False
+    ),
+    "launch": _run(
+        "supervision.launch", "start a program, tied to supervisord's life", reads_config=False
+    ),
+    "stack": _run("stack.command", "set up, start and stop the demo stack", reads_config=False),
 }
 
 _TITLES = {
@@ -70,14 +132,18 @@ examples:
 `rollout COMMAND --help` says more. Inside supervisorctl: `versions` for the status,
 `rollout COMMAND` for the others. `python -m rollout` is the same command.
 
-exit codes: 0 done, 1 failed or refused, 2 wrong call or rollout.toml, 3 `plan` has changes
+exit codes: 0 done, 1 failed or refused, 2 wrong call or rollout.toml, 3 `plan` has changes,
+130 Ctrl-C
 """
 
 
 def dispatch(words: Sequence[str]) -> int:
     """Run the command that ``words`` begin with, and return its exit code."""
-    parser = _parser()
-    given = parser.parse_args(words)
+    given = _parser().parse_args(words)
+    if given.command is None:
+        raise Misuse("which command? `rollout --help` lists them")
+    if given.command not in COMMANDS:
+        raise Misuse(_unknown(given.command))
     command = command_parser(given.command)
     arguments = command.parse_args(given.rest, argparse.Namespace(config=given.config))
     outcome = arguments.run(arguments)
@@ -87,14 +153,29 @@ def dispatch(words: Sequence[str]) -> int:
 
 def command_parser(name: str, prog: str | None = None) -> Parser:
     """The parser of one command, with its arguments; ``prog`` where another name leads to it."""
-    _, module, text = COMMANDS[name]
+    command = COMMANDS[name]
+    lines = command.examples.splitlines()
     parser = Parser(
         prog=prog or f"rollout {name}",
-        description=f"{text[0].upper()}{text[1:]}.",
-        epilog=f"example: rollout {name}",
+        description=f"{command.text[0].upper()}{command.text[1:]}.",
+        epilog="\n  rollout ".join([f"example{'s' if len(lines) > 1 else ''}:", *lines]),
     )
-    getattr(importlib.import_module(module), name)(parser)
+    getattr(importlib.import_module(command.module), name)(parser)
+    if command.reads_config:
+        _add_config(parser, default=argparse.SUPPRESS)
     return parser
+
+
+def _add_config(parser: argparse.ArgumentParser, default: Any) -> None:  # noqa: ANN401 - argparse's
+    parser.add_argument(
+        "--config", type=Path, default=default, metavar="FILE", help="default: rollout.toml"
+    )
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean `rollout {near[0]}`?" if near else "`rollout --help` lists them"
+    return f"{name!r} is not a command; {hint}"
 
 
 def _parser() -> Parser:
@@ -102,19 +183,20 @@ def _parser() -> Parser:
     groups = "\n\n".join(
         f"{title}:\n"
         + "\n".join(
-            f"  {name:<{width}}{text}" for name, (of, _, text) in COMMANDS.items() if of == group
+            f"  {name:<{width}}{command.text}"
+            for name, command in COMMANDS.items()
+            if command.group == group
         )
         for group, title in _TITLES.items()
     )
     parser = Parser(
         prog="rollout",
+        usage="%(prog)s [-h] [--version] [--config FILE] COMMAND ...",
         description=f"Move new workflow runs from build to build.\n\n{groups}",
         epilog=_EXAMPLES,
     )
     parser.add_argument("--version", action="version", version=f"rollout {__version__}")
-    parser.add_argument(
-        "--config", type=Path, default=ROLLOUT_FILE, metavar="FILE", help="default: rollout.toml"
-    )
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
-    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...")
+    _add_config(parser, default=ROLLOUT_FILE)
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of the above")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its own arguments")
     return parser

@@ -54,7 +54,9 @@ def _serve(registry: CollectorRegistry, number: int) -> None:
     try:
         start_http_server(number, addr=metrics_host(), registry=registry)
     except (OSError, OverflowError) as error:
-        raise Failure(f"port {number} cannot be served: {error}; --port takes another") from error
+        raise Failure(
+            f"could not serve metrics on port {number}: {error}; give another --port"
+        ) from error
     log.info("serving", url=f"http://{metrics_host()}:{number}/metrics")
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from rollout.base import settings
 from rollout.commands.shared import observe
-from rollout.controller.events import Event, all_deeds
+from rollout.controller.past import Event, all_deeds
 from rollout.core.config_file import load
 from rollout.core.observation import Observation
 

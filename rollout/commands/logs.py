@@ -47,7 +47,7 @@ def logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f", "--follow", action="store_true", help="the last minute, and on as it is written"
     )
-    parser.add_argument("--build-id", metavar="ID", help="only of processes of this build")
+    parser.add_argument("--build-id", metavar="ID", help="only of or about this build")
     parser.add_argument("--workflow-id", metavar="ID", help="only about this workflow")
     parser.add_argument("--level", choices=LEVELS, default="debug", help="at least this level")
     parser.add_argument("--since", type=duration, metavar="30s|10m|2h", help="only so far back")
@@ -130,10 +130,12 @@ def _readable(record: Record, *, coloured: bool) -> str:
     colour = _COLOURS.get(fields["level"])
     if coloured and colour:
         level = f"\x1b[{colour}m{level}\x1b[0m"
+    own = fields.get("build_id") == fields.get("service.version")
+    hidden = {*_NOT_SHOWN, *(["build_id"] if own else [])}
     pairs = "".join(
         f" {key}={_quoted(value)}"
         for key, value in fields.items()
-        if key not in _NOT_SHOWN and value not in (None, "")
+        if key not in hidden and value not in (None, "")
     )
     event, newline, more = fields["event"].partition("\n")
     exception = f"\n{fields['exception']}" if fields.get("exception") else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rollout.commands.shared import see, writer, written
-from rollout.controller.loop import own_identity
+from rollout.controller.identity import own_identity
 from rollout.core.config_file import load
 from rollout.temporal.routing import DeploymentRouting
 

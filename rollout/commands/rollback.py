@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
-from collections.abc import Callable
 from datetime import datetime, timezone
 
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from rollout.base.exit import Failure
+from rollout.base.waiting import until
 from rollout.commands.shared import own, see, written
-from rollout.controller.loop import is_running, last_refusals
+from rollout.controller.identity import is_running
+from rollout.controller.refusals import last_refusals
 from rollout.core.config_file import edit, load
 from rollout.core.observation import Observation, Version
 from rollout.core.verdict import warnings
@@ -59,10 +59,14 @@ async def _rollback(arguments: argparse.Namespace) -> int:
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
     observer = Observer(client, seen.deployment)
 
-    def is_back(now: Observation) -> bool:
+    async def is_back() -> bool:
+        try:
+            now = await observer.observe()
+        except RPCError:
+            return False
         return now.current == good and now.ramping is None
 
-    if not await _until(observer, is_back, _FOLLOWED):
+    if not await until(is_back, _FOLLOWED, period=0.5):
         why = "; ".join(last_refusals(seen.deployment))
         if not is_running(seen.deployment):
             why = "no controller runs here (`supervisorctl start rollout`)"
@@ -126,16 +130,3 @@ async def _move_back(
     print(f"{moved} runs move to {good} at their next task; {left} stay on {bad}")
     if tried >= MOST_RUNS:
         print(f"only the newest {MOST_RUNS} were looked at; the others stay, too")
-
-
-async def _until(observer: Observer, true: Callable[[Observation], bool], seconds: float) -> bool:
-    """Whether ``true`` of what is observed within ``seconds``."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < deadline:
-        try:
-            if true(await observer.observe()):
-                return True
-        except RPCError:
-            pass
-        await asyncio.sleep(0.5)
-    return False

@@ -13,7 +13,9 @@ from rollout.base.command_line import port
 from rollout.base.connect import connect_patiently
 from rollout.base.exit import Failure
 from rollout.base.signals import stop_on_signals, unless_stopped
-from rollout.controller.loop import ControllerMetrics, control, only_one, own_identity
+from rollout.controller.identity import only_one, own_identity
+from rollout.controller.loop import control
+from rollout.controller.metrics import ControllerMetrics
 from rollout.core.config_file import load
 
 __all__ = ["run"]
@@ -31,7 +33,13 @@ async def _run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     name = config.deployment.name
     logs.configure("rollout", deployment_name=name)
-    only_one(name)
+    with only_one(name):
+        await _run_alone(arguments)
+    log.info("stopped")
+    return 0
+
+
+async def _run_alone(arguments: argparse.Namespace) -> None:
     registry = CollectorRegistry()
     metrics = ControllerMetrics(registry)
     if arguments.metrics_port:
@@ -43,8 +51,6 @@ async def _run(arguments: argparse.Namespace) -> int:
             raise Failure(f"port {arguments.metrics_port} for metrics is taken") from error
     stop = stop_on_signals()
     await unless_stopped(stop, _control(arguments.config, metrics))
-    log.info("stopped")
-    return 0
 
 
 async def _control(path: Path, metrics: ControllerMetrics) -> None:

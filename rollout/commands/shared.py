@@ -1,4 +1,4 @@
-"""What the commands that look or change share: one look, and who may write."""
+"""What the commands share: one look at the deployment, and who may change it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from temporalio.service import RPCError
 
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
-from rollout.controller.loop import own_identity
-from rollout.controller.readings import look
+from rollout.controller.identity import own_identity
+from rollout.controller.observing import observe_rollout
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.supervision.rpc import Supervisor
+from rollout.temporal.observer import Observer
 
 __all__ = ["observe", "own", "see", "writer", "written"]
 
@@ -25,25 +26,32 @@ T = TypeVar("T")
 
 
 async def see(config: RolloutConfig, *, known: bool = True) -> tuple[Client, Observation]:
-    """A client and what it sees. Raises `Failure`, also where ``known`` and nothing is there."""
+    """A client and what it sees on the server, which is all that a change needs.
+
+    Neither the gate nor Prometheus is asked: only a plan depends on them, and a rollback is
+    in a hurry. Raises `Failure`, also where ``known`` and nothing is there.
+    """
     client = await connect(identity=own_identity())
-    try:
-        seen = await look(client, config, Supervisor())
-    except RPCError as error:
-        raise Failure(f"the deployment cannot be read: {error.message}") from error
+    seen = await _readable(Observer(client, config.deployment.name, Supervisor()).observe())
     if known and not seen.exists:
-        raise Failure(f"the server knows no deployment {seen.deployment}: has a worker polled?")
+        raise Failure(
+            f"the server does not know deployment {seen.deployment}: has a worker polled?"
+        )
     return client, seen
 
 
 async def observe(config: RolloutConfig) -> tuple[Observation, Plan]:
-    """Observe once and plan on it, as the controller of this checkout would."""
+    """Observe all that a plan needs and plan on it, as the controller of this checkout would."""
     client = await connect()
-    try:
-        seen = await look(client, config, Supervisor())
-    except RPCError as error:
-        raise Failure(f"the deployment cannot be read: {error.message}") from error
+    seen = await _readable(observe_rollout(client, config, Supervisor()))
     return seen, plan(config, seen, datetime.now(timezone.utc), own_identity())
+
+
+async def _readable(reading: Awaitable[Observation]) -> Observation:
+    try:
+        return await reading
+    except RPCError as error:
+        raise Failure(f"could not read the deployment: {error.message}") from error
 
 
 def own(seen: Observation, build_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from rich.console import Console
@@ -13,11 +14,13 @@ from rollout.base import settings
 from rollout.base.connect import connect
 from rollout.commands import version_sets
 from rollout.commands.shared import observe
-from rollout.commands.status_table import as_json, as_table
-from rollout.controller.loop import is_running, last_refusals, own_identity
+from rollout.commands.status_table import as_table
+from rollout.controller.identity import is_running, own_identity
+from rollout.controller.refusals import last_refusals
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import load
 from rollout.core.observation import Observation
+from rollout.core.status_document import status_document
 from rollout.core.sunset import kept
 from rollout.core.version_limit import deletable, warning
 from rollout.prometheus import graphs
@@ -47,12 +50,13 @@ async def _status(arguments: argparse.Namespace) -> int:
 
 async def _of_deployment(config: RolloutConfig, arguments: argparse.Namespace) -> None:
     seen, decided = await observe(config)
+    now = datetime.now(timezone.utc)
     told = list(_warnings(config, seen))
     if arguments.json:
-        print(json.dumps(as_json(config, seen, decided, told)))
+        print(json.dumps(status_document(config, seen, decided, now, told)))
         return
     console = Console(highlight=False)
-    console.print(as_table(config, seen, decided, told))
+    console.print(as_table(config, seen, decided, now, told))
     console.print(f"\ngraphs: {_graphs()}", soft_wrap=True)
 
 

@@ -1,9 +1,9 @@
-"""What `rollout status` shows: an observation, the plan made from it, each version's verdict."""
+"""The status for a person: an observation, the plan made from it, each version's verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,58 +14,15 @@ from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.verdict import Verdict, safe_to_stop, target_share, version_set_of, warnings
 
-__all__ = ["as_json", "as_table", "count", "verdict_lines"]
-
-
-def as_json(
-    config: RolloutConfig, seen: Observation, decided: Plan, told: Sequence[str] = ()
-) -> dict[str, Any]:
-    """The status as scripts read it; the keys are a contract. ``told``: further warnings."""
-    target = config.deployment.target
-    return {
-        "deployment": seen.deployment,
-        "namespace": seen.namespace,
-        "target": target,
-        "current": seen.current,
-        "ramping": {"build_id": seen.ramping.build_id, "percentage": seen.ramping.percentage}
-        if seen.ramping
-        else None,
-        "paused": config.deployment.paused,
-        "manager": seen.manager or None,
-        "phase": decided.phase,
-        "reason": decided.reason,
-        "warnings": [*told, *warnings(seen), *seen.problems],
-        "versions": [_version(seen, version.build_id, target) for version in seen.versions],
-    }
-
-
-def _version(seen: Observation, build_id: str, target: str) -> dict[str, Any]:
-    version = seen.version(build_id)
-    verdict = safe_to_stop(seen, build_id, target)
-    return {
-        "build_id": build_id,
-        "status": version.status,
-        "strategy": version.strategy,
-        "set": version_set_of(seen, build_id),
-        "behavior": version.behavior,
-        "behavior_exceptions": version.behavior_exceptions,
-        "blocked": version.blocked,
-        "verified": dict(version.verified),
-        "drained_since": version.drained_since.isoformat() if version.drained_since else None,
-        "target_share": round(target_share(seen, build_id), 4),
-        "open_runs": version.open_runs,
-        "workers": version.workers,
-        "process": version.process,
-        "safe_to_stop": verdict.safe_to_stop,
-        "evidence": [
-            {"check": point.check, "ok": point.ok, "detail": point.detail}
-            for point in verdict.evidence
-        ],
-    }
+__all__ = ["as_table", "count", "verdict_lines"]
 
 
 def as_table(
-    config: RolloutConfig, seen: Observation, decided: Plan, told: Sequence[str] = ()
+    config: RolloutConfig,
+    seen: Observation,
+    decided: Plan,
+    now: datetime,
+    told: Sequence[str] = (),
 ) -> RenderableType:
     """The status for a person, fit for 80 columns."""
     target = config.deployment.target
@@ -99,7 +56,7 @@ def as_table(
             verdicts.append(Text(f"{version.build_id} has workflows of their own behavior: {own}"))
         if version.blocked:
             verdicts.append(Text(f"{version.build_id} is blocked: {version.blocked}", "yellow"))
-        verdicts += verdict_lines(safe_to_stop(seen, version.build_id, target))
+        verdicts += verdict_lines(safe_to_stop(seen, version.build_id, target, now))
     warned = [Text(f"! {text}", "yellow") for text in (*told, *warnings(seen), *seen.problems)]
     return Group(head, phase, *warned, Text(), table, Text(), *verdicts)
 

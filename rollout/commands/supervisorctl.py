@@ -1,4 +1,4 @@
-"""The commands of ``python -m rollout`` inside supervisorctl (`[ctlplugin:rollout]`).
+"""The commands of ``rollout`` inside supervisorctl (`[ctlplugin:rollout]`).
 
 Every supervisorctl call imports this module, so it needs nothing but supervisor: a command
 runs as a process of its own.
@@ -6,6 +6,7 @@ runs as a process of its own.
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
@@ -37,7 +38,7 @@ class RolloutPlugin(ControllerPluginBase):  # type: ignore[misc]
         self.ctl.output("versions --json\t\tThe same for a script")
 
     def do_rollout(self, arg: str) -> None:
-        """Run ``python -m rollout ARG``."""
+        """Run ``rollout ARG``."""
         self._run("", arg)
 
     def help_rollout(self) -> None:
@@ -53,7 +54,10 @@ class RolloutPlugin(ControllerPluginBase):  # type: ignore[misc]
             super().do_help(arg)
 
     def _run(self, command: str, arg: str) -> None:
-        """Run the command in the stack's own Python, and take over its exit status."""
+        """Run the command in the configuration's folder, and take over its exit status.
+
+        By the Python of that folder where it has one, else by supervisorctl's own.
+        """
         try:
             words = [*command.split(), *shlex.split(arg)]
         except ValueError as error:  # a quote that is not closed
@@ -79,11 +83,14 @@ def make_plugin(controller: Any, **_options: str) -> RolloutPlugin:  # noqa: ANN
 
 
 def _root(config: Path) -> Path:
-    """The checkout whose supervisord.conf is in use; where that lies elsewhere, this file's."""
-    for folder in (config.absolute().parent, config.resolve().parent):
-        if (folder / "rollout" / "__main__.py").exists():
-            return folder
-    return Path(__file__).resolve().parents[2]
+    """The folder that is worked on: that of the supervisord.conf in use, with rollout.toml in it.
+
+    Where supervisord's configuration lies apart, as in /etc, it is the checkout that this file
+    is of, if any.
+    """
+    own = config.absolute().parent
+    folders = (own, config.resolve().parent, Path(__file__).resolve().parents[2])
+    return next((folder for folder in folders if (folder / "rollout.toml").exists()), own)
 
 
 def _call(command: list[str], root: Path) -> int:
@@ -94,7 +101,8 @@ def _call(command: list[str], root: Path) -> int:
     """
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        status = subprocess.call(command, cwd=root)
+        environ = {**os.environ, "ROLLOUT_HOME": str(root)}
+        status = subprocess.call(command, cwd=root, env=environ)
     except OSError as error:
         sys.stderr.write(f"rollout: {command[0]} cannot be started: {error}\n")
         return 1

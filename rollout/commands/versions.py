@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import datetime, timezone
 
 from rich.console import Console
 from temporalio.service import RPCError
@@ -14,7 +15,7 @@ from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.names import valid_build_id
 from rollout.commands.shared import own, see, written
-from rollout.controller.loop import own_identity
+from rollout.controller.identity import own_identity
 from rollout.core.config_file import load
 from rollout.core.observation import STRATEGIES
 from rollout.core.verdict import safe_to_stop
@@ -72,7 +73,7 @@ async def _retry(arguments: argparse.Namespace) -> int:
     client, seen = await see(load(arguments.config))
     version = seen.version(arguments.build_id)
     if version.status == "unregistered":
-        raise Failure(f"the server knows no version {arguments.build_id}")
+        raise Failure(f"the server does not know {arguments.build_id}: has a worker polled?")
     routing = DeploymentRouting(client, seen.deployment, own(seen, version.build_id))
     again = Metadata(gate_round=version.gate_round + 1)
     noted = (BLOCKED, *(verified_key(source) for source in version.verified))
@@ -89,7 +90,7 @@ async def _verify(arguments: argparse.Namespace) -> int:
     if source is None:
         raise Failure("nothing is current, so there are no runs to replay; name a build: --from")
     if seen.version(source).status == "unregistered":
-        raise Failure(f"the server knows no version {source}")
+        raise Failure(f"the server does not know {source}: has a worker polled?")
     sample = arguments.sample or config.verify.sample
     console = Console(stderr=True)
     with console.status(f"replaying up to {sample} runs of {source} on {arguments.build_id}"):
@@ -138,7 +139,7 @@ async def _retire(arguments: argparse.Namespace) -> int:
     if version.status == "unregistered" and version.process is None:
         raise Failure(f"neither the server nor supervisord knows {build_id}")
     own(seen, build_id)
-    verdict = safe_to_stop(seen, build_id, config.deployment.target)
+    verdict = safe_to_stop(seen, build_id, config.deployment.target, datetime.now(timezone.utc))
     against = [point.detail for point in verdict.evidence if not point.ok]
     if not verdict.safe_to_stop and version.status != "unregistered":
         if build_id in (seen.current, seen.ramping and seen.ramping.build_id):
@@ -149,7 +150,7 @@ async def _retire(arguments: argparse.Namespace) -> int:
     try:
         names = await Fleet(Supervisor(), deployment=seen.deployment).remove(build_id)
     except OSError as error:
-        raise Failure(f"the program of {build_id} cannot be removed: {error}") from error
+        raise Failure(f"could not remove the program of {build_id}: {error}") from error
     print(f"stopped and removed {', '.join(names) or 'no program: there was none here'}")
     if version.status == "unregistered":
         return 0

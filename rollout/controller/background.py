@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
-import structlog
-from temporalio.service import RPCError
-
-from rollout.base.exit import Failure
-from rollout.core.actions import Action, StartProgram, Verify
-from rollout.temporal.deletion import NotYet
+from rollout.controller import events
+from rollout.core.actions import Action
 from rollout.temporal.routing import Refused
 
 __all__ = ["Background"]
 
-log = structlog.get_logger(__name__)
+Work = Callable[[], Coroutine[Any, Any, object]]
 
 _AT_ONCE = 0.5
 """Seconds that the loop waits for what is mostly over by then."""
@@ -33,88 +28,97 @@ class Background:
     """Actions under way, and those that have failed."""
 
     def __init__(self) -> None:
-        self._under_way: dict[Action, asyncio.Task[None]] = {}
-        self._failed: dict[Action, _Failure] = {}
-        self._planned: dict[Action, float] = {}
-        """When (by the loop's clock) each was last planned."""
+        self._jobs: dict[Action, _Job] = {}
 
-    async def perform(
-        self, action: Action, work: Callable[[], Coroutine[Any, Any, object]]
-    ) -> None:
+    async def perform(self, action: Action, work: Work) -> None:
         """Begin ``work``, or hear how it went; call it again in each round that wants it.
 
         Raises `Refused` where it failed. It is then let be for a while, longer each time,
         and refused for the same reason meanwhile.
         """
-        task = self._under_way.get(action)
-        if task is None:
-            self._refuse(action)
-            task = self._under_way[action] = asyncio.create_task(self._run(action, work))
-            await asyncio.wait({task}, timeout=_AT_ONCE)
-        if task.done():
-            del self._under_way[action]
-            self._refuse(action)
+        job = self._jobs.setdefault(action, _Job(action))
+        if not job.is_begun:
+            job.refuse_for_now()
+            await job.begin(work)
+        if job.is_over:
+            job.close()
+            job.refuse_for_now()
 
     def drop(self, planned: Collection[Action]) -> None:
         """Forget what has not been ``planned`` for `_FORGOTTEN`: failures, replays under way.
 
         Not at once: a reading that fails makes a plan without it for a round.
         """
-        self._planned.update(dict.fromkeys(planned, _now()))
-        for action, last in list(self._planned.items()):
+        for action, job in list(self._jobs.items()):
             if action in planned:
+                job.planned_at = _now()
                 continue
-            task = self._under_way.get(action)
-            if task is not None and task.done():
-                del self._under_way[action]
-            if _now() - last > _FORGOTTEN:
-                if task is not None and isinstance(action, Verify):
-                    task.cancel()
-                    self._under_way.pop(action, None)
-                self._failed.pop(action, None)
-                del self._planned[action]
+            if job.is_over:
+                job.close()
+            if _now() - job.planned_at > _FORGOTTEN and job.may_be_forgotten():
+                del self._jobs[action]
 
-    def _refuse(self, action: Action) -> None:
-        failed = self._failed.get(action, _Failure())
-        if _now() < failed.until:
-            raise Refused(failed.reason)
 
-    async def _run(self, action: Action, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Do it and tell: the loop may not ask again, where it has seen what became of it."""
+class _Job:
+    """One action: whether it is under way, and until when it is let be after a failure.
+
+    All times are of the event loop's clock.
+    """
+
+    def __init__(self, action: Action) -> None:
+        self.planned_at = _now()
+        self._action = action
+        self._task: asyncio.Task[None] | None = None
+        self._failure = ""
+        self._pause = 0.0
+        self._let_be_until = 0.0
+
+    @property
+    def is_begun(self) -> bool:
+        return self._task is not None
+
+    @property
+    def is_over(self) -> bool:
+        return self._task is not None and self._task.done()
+
+    def refuse_for_now(self) -> None:
+        """Raise `Refused` while it is let be."""
+        if _now() < self._let_be_until:
+            raise Refused(self._failure)
+
+    async def begin(self, work: Work) -> None:
+        """Begin it, and wait for a moment, in which most work is done."""
+        self._task = asyncio.create_task(self._run(work))
+        await asyncio.wait({self._task}, timeout=_AT_ONCE)
+
+    def close(self) -> None:
+        """What it came to is known: asked for again, it begins anew."""
+        self._task = None
+
+    def may_be_forgotten(self) -> bool:
+        """Whether nothing of it goes on that nobody plans; what may be ended is."""
+        if self._task is not None and self._action.ends_when_unplanned:
+            self._task.cancel()
+            self._task = None
+        return self._task is None
+
+    async def _run(self, work: Work) -> None:
         try:
             await work()
-        except Exception as error:
-            if not isinstance(error, (Failure, RPCError, OSError)):
-                log.exception("an action failed", action=str(action))
-            reason = f"to {action} failed: {_words(error)}"
-            if isinstance(error, NotYet):
-                reason = str(error)
-            self._failed[action] = self._failed.get(action, _Failure()).again(action, reason)
+        except Refused as refused:
+            self._fail(str(refused))
+        except Exception as error:  # noqa: BLE001 - a mistake in one action must not end the others
+            events.log_action_crashed(self._action, error)
+            self._fail(f"could not {self._action}: {str(error) or type(error).__name__}")
         else:
-            self._failed.pop(action, None)
-            log.info("done", action=str(action))
+            self._pause = self._let_be_until = 0.0
 
-
-@dataclass(frozen=True)
-class _Failure:
-    """An action that failed: until when (of the loop's clock) it is let be, and why."""
-
-    until: float = 0.0
-    pause: float = 0.0
-    reason: str = ""
-
-    def again(self, action: Action, reason: str) -> _Failure:
-        """The same after one more failure."""
-        urgent = isinstance(action, (StartProgram, Verify))
-        longest = _LONGEST_URGENT if urgent else _LONGEST_PAUSE
-        pause = min(2 * self.pause or _FIRST_PAUSE, longest)
-        return _Failure(_now() + pause, pause, reason)
+    def _fail(self, reason: str) -> None:
+        longest = _LONGEST_URGENT if self._action.is_urgent else _LONGEST_PAUSE
+        self._pause = min(2 * self._pause or _FIRST_PAUSE, longest)
+        self._let_be_until = _now() + self._pause
+        self._failure = reason
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _words(error: Exception) -> str:
-    said = error.message if isinstance(error, RPCError) else str(error)
-    return said or type(error).__name__

@@ -1,87 +1,109 @@
-"""What the controller has done and decided, as its log tells it."""
+"""What the controller logs: the names and fields of its records, written and read here alone.
+
+The controller calls the functions that begin with ``log_``; `history` and `watch` read the same
+records back as sentences.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from pathlib import Path
+import structlog
 
-from rollout.base.log_files import LogFile
-from rollout.base.log_records import Record, parse
+from rollout.base.log_records import Record
+from rollout.core.actions import Action, Plan
 
-__all__ = ["Event", "LogTail", "all_deeds"]
+__all__ = [
+    "log_action_crashed",
+    "log_done",
+    "log_intent_broken",
+    "log_intent_changed",
+    "log_plan",
+    "log_refused",
+    "log_rolling_back",
+    "log_round_failed",
+    "log_unreadable",
+    "log_verified",
+    "sentence",
+]
 
-_PROGRAM = "rollout"
-_TAIL = 64 * 1024
-"""So many bytes from the end are read; a record is about 200."""
-_LAST = 5
+log = structlog.get_logger(__name__)
 
+_DONE = "done"
+_REFUSED = "refused"
+_VERIFIED = "verified"
+_PLAN = "plan"
+_INTENT_CHANGED = "rollout.toml has changed"
 
-@dataclass(frozen=True)
-class Event:
-    """Something that happened, in one sentence."""
-
-    at: datetime
-    text: str
-    build_id: str | None = None
-    """The version it happened to, where the server says so."""
-
-
-def all_deeds(folder: Path, deployment: str) -> Iterator[Event]:
-    """Everything that the logs in ``folder`` still tell of one deployment, oldest first."""
-    return _deeds(LogFile(folder, _PROGRAM).history(), deployment)
-
-
-class LogTail:
-    """The last deeds in the log in ``folder``, for one deployment."""
-
-    def __init__(self, folder: Path, deployment: str) -> None:
-        self._file = folder / f"{_PROGRAM}.log"
-        self._deployment = deployment
-        self._read: tuple[int, int] | None = None
-        self._events: tuple[Event, ...] = ()
-
-    def events(self) -> tuple[Event, ...]:
-        """A few events, oldest first; none where the log cannot be read."""
-        try:
-            state = self._file.stat()
-            if self._read != (state.st_ino, state.st_size):
-                self._events = tuple(_deeds(self._last_records(), self._deployment))[-_LAST:]
-                self._read = (state.st_ino, state.st_size)
-        except OSError:  # not written yet, being rotated, or somebody else's
-            return self._events
-        return self._events
-
-    def _last_records(self) -> list[Record]:
-        with self._file.open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - _TAIL))
-            lines = log.read().decode("utf-8", errors="replace").splitlines()
-        return [record for line in lines if (record := parse(_PROGRAM, line))]
+_BLOCKED, _WAITING = "blocked", "waiting"
+"""The phases that tell why nothing was done; in the others the actions themselves tell."""
 
 
-def _deeds(found: Iterable[Record], deployment: str) -> Iterator[Event]:
-    for record in found:
-        text = _sentence(record)
-        if text and record.fields.get("deployment_name") in (None, deployment):
-            yield Event(datetime.fromtimestamp(record.time, tz=timezone.utc), text)
+def log_plan(decided: Plan) -> None:
+    """A plan that says something new."""
+    log.info(_PLAN, phase=decided.phase, reason=decided.reason)
 
 
-def _sentence(record: Record) -> str | None:
-    """What the controller did, or why it could not; None for a record of anything else."""
+def log_done(action: Action) -> None:
+    """An action has been carried out."""
+    log.info(_DONE, action=str(action))
+
+
+def log_refused(reason: str) -> None:
+    """An action could not be carried out; ``reason`` names it."""
+    log.warning(_REFUSED, reason=reason)
+
+
+def log_action_crashed(action: Action, error: Exception) -> None:
+    """An action has failed in a way that nobody expected: the traceback is told, too."""
+    log.error("an action failed", action=str(action), exc_info=error)
+
+
+def log_rolling_back(build_id: str, reason: str) -> None:
+    """A build gets blocked."""
+    log.error("rolling back", build_id=build_id, reason=reason)
+
+
+def log_verified(build_id: str, source: str, outcome: str) -> None:
+    """Runs of ``source`` were replayed on ``build_id``; ``outcome`` is ``passed`` or what broke."""
+    log.info(_VERIFIED, build_id=build_id, source=source, outcome=outcome)
+
+
+def log_intent_changed(changes: str) -> None:
+    """rollout.toml asks for something else; ``changes`` names the keys, with their old values."""
+    log.info(_INTENT_CHANGED, changes=changes)
+
+
+def log_intent_broken(error: str) -> None:
+    """rollout.toml cannot be followed."""
+    log.error("rollout.toml is not followed until it is mended", error=error)
+
+
+def log_unreadable(error: str, retry_in: float) -> None:
+    """The server did not say where the deployment stands; ``retry_in`` is in seconds."""
+    log.warning("Temporal cannot be read", error=error, retry_in_seconds=retry_in)
+
+
+def log_round_failed(error: Exception, retry_in: float) -> None:
+    """A round failed in a way that nobody expected: the traceback is told, too."""
+    log.error("a round failed", retry_in_seconds=retry_in, exc_info=error)
+
+
+def sentence(record: Record, *, waits: bool = True) -> str | None:
+    """What the controller did, or why it could not; None for a record of anything else.
+
+    ``waits`` says whether what it waits for is told, too.
+    """
     fields = record.fields
-    match fields["event"]:
-        case "done":
-            return f"rollout: {fields.get('action')}"
-        case "refused":
-            return str(fields.get("reason"))
-        case "verified":
-            of, on = fields.get("source"), fields.get("build_id")
-            return f"replay of {of}'s runs on {on}: {fields.get('outcome')}"
-        case "plan" if fields.get("phase") == "blocked":
-            return f"blocked: {fields.get('reason')}"
-        case "rollout.toml has changed":
-            return f"rollout.toml: {fields.get('changes') or 'changed'}"
+    event = fields["event"]
+    if event == _DONE:
+        return f"rollout: {fields.get('action')}"
+    if event == _REFUSED:
+        return str(fields.get("reason"))
+    if event == _VERIFIED:
+        of, on = fields.get("source"), fields.get("build_id")
+        return f"replay of {of}'s runs on {on}: {fields.get('outcome')}"
+    told = (_BLOCKED, _WAITING) if waits else (_BLOCKED,)
+    if event == _PLAN and fields.get("phase") in told:
+        return f"{fields['phase']}: {fields.get('reason')}"
+    if event == _INTENT_CHANGED:
+        return f"rollout.toml: {fields.get('changes') or 'changed'}"
     return None

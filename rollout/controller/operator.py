@@ -1,24 +1,30 @@
-"""Carries out whatever the controller has planned: on the server, in supervisord, and by replay."""
+"""Performs whatever has been planned: on the server, in supervisord, and by replay."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
-import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from rollout.base.exit import Failure
+from rollout.controller import events
 from rollout.controller.background import Background
 from rollout.core.actions import (
     Action,
     Block,
+    ClaimManager,
+    ClearRamp,
     DeleteVersion,
+    JoinSet,
     LiftBlock,
     MoveRuns,
     RemoveProgram,
+    SetCurrent,
+    SetRamp,
     StartGate,
     StartProgram,
     StopProgram,
@@ -30,102 +36,126 @@ from rollout.replay.verification import summary
 from rollout.replay.verify import verify_build
 from rollout.supervision.fleet.fleet import Fleet
 from rollout.supervision.rpc import Supervisor
-from rollout.temporal.deletion import delete_version
+from rollout.temporal.deletion import NotYet
 from rollout.temporal.gate import start_gate
+from rollout.temporal.interface import Routing
 from rollout.temporal.metadata import BLOCKED, Metadata, Note
 from rollout.temporal.routing import DeploymentRouting, Refused
 
 __all__ = ["Operator"]
 
-log = structlog.get_logger(__name__)
+Work = Callable[[Any, RolloutConfig, Observation], Awaitable[object]]
 
 
 class Operator:
-    """The controller's hands on one deployment."""
+    """The controller's hands on one deployment: it performs each action, and tells of it once."""
 
     def __init__(self, client: Client, deployment: str, identity: str) -> None:
         self._client = client
         self._deployment = deployment
-        self._identity = identity
+        self._routing: Routing = DeploymentRouting(client, deployment, identity)
         self._fleet = Fleet(Supervisor(), deployment=deployment)
         self._background = Background()
         self._batch = asyncio.Lock()
-        self.actor = DeploymentRouting(client, deployment, identity)
+        self.work: Mapping[type[Action], Work] = {
+            ClaimManager: self._route,
+            JoinSet: self._route,
+            SetCurrent: self._route,
+            SetRamp: self._route,
+            ClearRamp: self._route,
+            MoveRuns: self._move,
+            StartGate: self._start_gate,
+            Verify: self._verify,
+            Block: self._block,
+            LiftBlock: self._lift_block,
+            StopProgram: self._stop,
+            StartProgram: self._start,
+            RemoveProgram: self._remove,
+            DeleteVersion: self._delete,
+        }
+        """What is done for each class of actions."""
 
     async def perform(self, action: Action, config: RolloutConfig, seen: Observation) -> None:
-        """Carry out one action, or begin to: what takes long goes on beside the loop.
+        """Carry out one action, planned on what was ``seen``; what lasts is only begun here.
 
         Ask for the same action again to hear how it went. Raises `Refused` where it failed;
-        what takes long is then let be for a while, longer each time.
+        what lasts is then let be for a while, longer each time.
         """
-        if work := self._lasting(action, config, seen):
+        work = partial(self._perform, action, config, seen)
+        if action.lasts:
             await self._background.perform(action, work)
-            return
-        match action:
-            case StartGate(build_id):
-                if config.gate is not None:
-                    version = seen.version(build_id)
-                    gate = start_gate(self._client, self._deployment, version, config.gate, action)
-                    await self._say(action, gate)
-            case Block(build_id, reason):
-                blocked = Metadata(blocked=Note(seen.version(build_id).fingerprint, reason))
-                log.error("rolling back", build_id=build_id, reason=reason)
-                await self._say(action, self.actor.annotate(build_id, blocked))
-            case LiftBlock(build_id):
-                once = Note(seen.version(build_id).fingerprint, "by rollout.toml")
-                lifted = self.actor.annotate(build_id, Metadata(unblocked=once), remove=(BLOCKED,))
-                await self._say(action, lifted)
-            case _:
-                await self.actor.perform(action, seen)
-
-    def _lasting(
-        self, action: Action, config: RolloutConfig, seen: Observation
-    ) -> Callable[[], Coroutine[Any, Any, object]] | None:
-        """The work of an action that may take long; None for any other."""
-        work: Callable[[], Coroutine[Any, Any, object]] | None = None
-        match action:
-            case Verify(build_id, source):
-                fingerprint = seen.version(build_id).fingerprint
-                work = partial(self._verify, build_id, source, fingerprint, config.verify.sample)
-            case MoveRuns(source, target):
-                work = partial(self._move, source, target)
-            case StopProgram(build_id):
-                # Not waited for: a drain takes its time, and its state says how far it is.
-                work = partial(self._fleet.stop, build_id, wait=False)
-            case StartProgram(build_id):
-                work = partial(self._fleet.start, build_id)
-            case RemoveProgram(build_id):
-                work = partial(self._fleet.remove, build_id)
-            case DeleteVersion(build_id):
-                work = partial(self._delete, build_id)
-        return work
+        else:
+            await work()
 
     def drop(self, planned: Collection[Action]) -> None:
         """Forget in time what is no longer ``planned``; call it with the plan of each round."""
         self._background.drop(planned)
 
-    async def _say(self, action: Action, work: Awaitable[object]) -> None:
+    async def _perform(self, action: Action, config: RolloutConfig, seen: Observation) -> None:
+        """Do it and tell: the loop may not ask again, where it has seen what became of it."""
         try:
-            await work
-        except RPCError as error:
-            raise Refused(f"to {action} was refused: {error.message}") from error
-        log.info("done", action=str(action))
+            await self.work[type(action)](action, config, seen)
+        except NotYet as later:
+            raise Refused(str(later)) from later
+        except (Failure, RPCError, OSError) as error:
+            said = error.message if isinstance(error, RPCError) else str(error)
+            raise Refused(f"could not {action}: {said or type(error).__name__}") from error
+        events.log_done(action)
 
-    async def _verify(
-        self, build_id: str, source: str, fingerprint: str | None, sample: int
+    async def _route(self, action: Action, _config: RolloutConfig, seen: Observation) -> None:
+        """By the observation's token, so that it is refused where somebody came in between."""
+        await self._routing.change(action, seen.conflict_token)
+
+    async def _move(self, action: MoveRuns, _config: RolloutConfig, _seen: Observation) -> None:
+        async with self._batch:  # by default a server runs one a namespace
+            await self._routing.move_runs(action.source, action.target)
+
+    async def _start_gate(
+        self, action: StartGate, config: RolloutConfig, seen: Observation
     ) -> None:
+        if config.gate is not None:
+            version = seen.version(action.build_id)
+            await start_gate(self._client, self._deployment, version, config.gate, action)
+
+    async def _verify(self, action: Verify, config: RolloutConfig, seen: Observation) -> None:
         """Replay, and note the outcome in the version's metadata: it holds for this code."""
+        build_id, source = action.build_id, action.source
+        sample = config.verify.sample
         found = await verify_build(self._client, self._deployment, source, build_id, sample)
         outcome = "passed" if found.passed else summary(found)
-        log.info("verified", build_id=build_id, source=source, outcome=outcome)
-        noted = Metadata(verified={source: Note(fingerprint, outcome)})
-        await self.actor.annotate(build_id, noted)
+        events.log_verified(build_id, source, outcome)
+        noted = {source: Note(seen.version(build_id).fingerprint, outcome)}
+        await self._routing.annotate(build_id, Metadata(verified=noted))
 
-    async def _move(self, source: str, target: str) -> None:
-        async with self._batch:  # by default a server runs one a namespace
-            await self.actor.move_runs(source, target)
+    async def _block(self, action: Block, _config: RolloutConfig, seen: Observation) -> None:
+        events.log_rolling_back(action.build_id, action.reason)
+        why = Note(seen.version(action.build_id).fingerprint, action.reason)
+        await self._routing.annotate(action.build_id, Metadata(blocked=why))
 
-    async def _delete(self, build_id: str) -> None:
+    async def _lift_block(
+        self, action: LiftBlock, _config: RolloutConfig, seen: Observation
+    ) -> None:
+        once = Note(seen.version(action.build_id).fingerprint, "by rollout.toml")
+        entries = Metadata(unblocked=once)
+        await self._routing.annotate(action.build_id, entries, remove=(BLOCKED,))
+
+    async def _stop(self, action: StopProgram, _config: RolloutConfig, _seen: Observation) -> None:
+        # Not waited for: a drain takes its time, and its state says how far it is.
+        await self._fleet.stop(action.build_id, wait=False)
+
+    async def _start(
+        self, action: StartProgram, _config: RolloutConfig, _seen: Observation
+    ) -> None:
+        await self._fleet.start(action.build_id)
+
+    async def _remove(
+        self, action: RemoveProgram, _config: RolloutConfig, _seen: Observation
+    ) -> None:
+        await self._fleet.remove(action.build_id)
+
+    async def _delete(
+        self, action: DeleteVersion, _config: RolloutConfig, _seen: Observation
+    ) -> None:
         # Mostly nothing is left to remove; a controller killed while it removed left some.
-        await self._fleet.remove(build_id)
-        await delete_version(self._client, self._deployment, build_id, self._identity)
+        await self._fleet.remove(action.build_id)
+        await self._routing.delete(action.build_id)

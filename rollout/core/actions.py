@@ -1,12 +1,14 @@
 """What can be done about a rollout, and the plan that says what is to be done now.
 
-As text, an action is a few words for a log line or a plan.
+As text, an action is a few words for a log line or a plan. Its class says how it is to be
+carried out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 __all__ = [
     "Action",
@@ -29,8 +31,21 @@ __all__ = [
 ]
 
 
+class _Traits:
+    """How an action is carried out; each class overrides what is different about it."""
+
+    lasts: ClassVar[bool] = False
+    """It may take long, so that it goes on beside the controller's loop."""
+    stands_apart: ClassVar[bool] = False
+    """It depends on nothing that stands before it in a plan, and holds nothing up."""
+    is_urgent: ClassVar[bool] = False
+    """New runs may wait for it: where it fails it is soon tried again."""
+    ends_when_unplanned: ClassVar[bool] = False
+    """Under way, it is ended where no plan asks for it any longer."""
+
+
 @dataclass(frozen=True)
-class ClaimManager:
+class ClaimManager(_Traits):
     """Become the deployment's manager, so that no other identity can change its routing."""
 
     def __str__(self) -> str:
@@ -38,7 +53,7 @@ class ClaimManager:
 
 
 @dataclass(frozen=True)
-class JoinSet:
+class JoinSet(_Traits):
     """Write into a version's metadata which version set it belongs to, before it is routed to."""
 
     build_id: str
@@ -49,7 +64,7 @@ class JoinSet:
 
 
 @dataclass(frozen=True)
-class SetCurrent:
+class SetCurrent(_Traits):
     """All new runs go to ``build_id`` (empty: workers without a version); ends a ramp to it."""
 
     build_id: str
@@ -63,7 +78,7 @@ class SetCurrent:
 
 
 @dataclass(frozen=True)
-class SetRamp:
+class SetRamp(_Traits):
     """``percentage`` (0 to 100) of new runs go to ``build_id``."""
 
     build_id: str
@@ -75,16 +90,21 @@ class SetRamp:
 
 
 @dataclass(frozen=True)
-class ClearRamp:
+class ClearRamp(_Traits):
     """All new runs go to the current version."""
+
+    stands_apart = True
 
     def __str__(self) -> str:
         return "end the ramp"
 
 
 @dataclass(frozen=True)
-class MoveRuns:
+class MoveRuns(_Traits):
     """Move the running runs of ``source`` to the compatible ``target`` at their next task."""
+
+    lasts = True
+    stands_apart = True
 
     source: str
     target: str
@@ -94,7 +114,7 @@ class MoveRuns:
 
 
 @dataclass(frozen=True)
-class StartGate:
+class StartGate(_Traits):
     """Start a smoke run that is pinned to ``build_id``."""
 
     build_id: str
@@ -106,8 +126,12 @@ class StartGate:
 
 
 @dataclass(frozen=True)
-class Verify:
+class Verify(_Traits):
     """Replay runs of ``source`` on the code of ``build_id``, and note the outcome."""
+
+    lasts = True
+    is_urgent = True
+    ends_when_unplanned = True
 
     build_id: str
     source: str
@@ -117,7 +141,7 @@ class Verify:
 
 
 @dataclass(frozen=True)
-class Block:
+class Block(_Traits):
     """Note in a version's metadata that it must get no traffic, and why."""
 
     build_id: str
@@ -128,7 +152,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class LiftBlock:
+class LiftBlock(_Traits):
     """Take a version's block away, as rollout.toml asks; once for the same code."""
 
     build_id: str
@@ -138,8 +162,11 @@ class LiftBlock:
 
 
 @dataclass(frozen=True)
-class StopProgram:
+class StopProgram(_Traits):
     """Stop the workers of a build that is safe to stop."""
+
+    lasts = True
+    stands_apart = True
 
     build_id: str
 
@@ -148,8 +175,12 @@ class StopProgram:
 
 
 @dataclass(frozen=True)
-class StartProgram:
+class StartProgram(_Traits):
     """Start the workers of a build whose runs need them again."""
+
+    lasts = True
+    stands_apart = True
+    is_urgent = True
 
     build_id: str
 
@@ -158,8 +189,11 @@ class StartProgram:
 
 
 @dataclass(frozen=True)
-class RemoveProgram:
+class RemoveProgram(_Traits):
     """Remove the program file of a build whose workers are stopped, and unload it."""
+
+    lasts = True
+    stands_apart = True
 
     build_id: str
 
@@ -168,8 +202,11 @@ class RemoveProgram:
 
 
 @dataclass(frozen=True)
-class DeleteVersion:
+class DeleteVersion(_Traits):
     """Delete the server's record of a version that has neither runs nor workers."""
+
+    lasts = True
+    stands_apart = True
 
     build_id: str
 
@@ -213,3 +250,10 @@ class Plan:
     phase: Phase
     reason: str
     actions: tuple[Action, ...] = field(default=())
+    topic: Hashable = field(default=None, compare=False)
+    """What stays equal while numbers in the reason run on, as in a countdown; None: the reason."""
+
+    @property
+    def news(self) -> Hashable:
+        """Equal for two plans of which the second is not worth telling after the first."""
+        return self.phase, self.reason if self.topic is None else self.topic

@@ -1,10 +1,15 @@
-"""The schema of rollout.toml, which `rollout.core.config_file` reads and edits."""
+"""The schema of rollout.toml and its defaults, each in this one place.
+
+`rollout.core.config_file` reads and edits the file.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
 import msgspec
+
+from rollout.base.settings import DEFAULT_DEPLOYMENT
 
 __all__ = [
     "Analysis",
@@ -40,13 +45,18 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Deployment(_Table, frozen=True, kw_only=True):
     """``[deployment]``: which deployment, and which version is wanted."""
 
-    name: Name = "greetings"
+    name: Name = DEFAULT_DEPLOYMENT
+    """The worker deployment, as in `--deployment`; it cannot change while the controller runs."""
     task_queue: Name = "greetings"
+    """Where gates run, and the workers that `rollout add` starts."""
     target: Name
+    """The build that new runs should go to."""
     baseline: Name | None = None
     """Made current where nothing is yet; without it the target is."""
     pace: Literal["progressive", "all-at-once", "manual"] = "progressive"
+    """By the steps of `[progressive]`, without them, or by your own hands."""
     paused: bool = False
+    """Whether traffic is left as it is."""
     rollback: Name | None = None
     """The build to go back to, at once, without steps and gates; nothing unless it is the target,
     so that it does not outlive a change of that."""
@@ -66,7 +76,9 @@ class Step(_Table, frozen=True, kw_only=True):
     """One stop on the way: ``percentage`` of new runs, held for ``pause``."""
 
     percentage: Annotated[float, msgspec.Meta(gt=0, lt=100)]
+    """Of new runs, by a hash of the workflow id."""
     pause: Seconds
+    """How long it is held before the next step, at least."""
 
 
 class Progressive(_Table, frozen=True, kw_only=True):
@@ -78,29 +90,36 @@ class Progressive(_Table, frozen=True, kw_only=True):
         Step(percentage=10, pause=Seconds(30)),
         Step(percentage=50, pause=Seconds(30)),
     )
+    """The shares on the way, each larger than the one before; `[]`: none."""
 
 
 class Gate(_Table, frozen=True, kw_only=True):
     """``[gate]``: a workflow pinned to the target that must complete before real traffic."""
 
     workflow: Name
+    """The type of the smoke run."""
     input: Any = msgspec.UNSET
     """Its one argument; without it the workflow takes none."""
     task_queues: tuple[Name, ...] = ()
     """One run on each; default: the deployment's task queue."""
     timeout: Seconds = Seconds(30)
+    """How long one try may take."""
     retries: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
+    """Further tries after the first; then the rollout is blocked until `rollout retry`."""
 
 
 class Check(_Table, frozen=True, kw_only=True):
     """``[[analysis.checks]]``: a query of your own, and what its value may be."""
 
     name: Name
+    """What it is called where its value is told."""
     query: Name
     """PromQL that gives exactly one value (aggregate). ``$target``, ``$current``, ``$deployment``
     and ``$window`` are filled in; compare labels with them by ``=``."""
     min: float | None = None
+    """The least value that passes; one of the two is needed."""
     max: float | None = None
+    """The greatest value that passes."""
 
     def __post_init__(self) -> None:
         """Refuse a check that always passes, or never."""
@@ -127,7 +146,9 @@ class Analysis(_Table, frozen=True, kw_only=True):
     max_hold: Seconds = Seconds(600)
     """How long a step may be held beyond its pause before ``then``."""
     then: Literal["hold", "rollback"] = "hold"
+    """What is done when `max_hold` is over."""
     checks: tuple[Check, ...] = ()
+    """Queries of your own, as `[[analysis.checks]]`; out of its bounds, one rolls back."""
 
 
 class Verification(_Table, frozen=True, kw_only=True):
@@ -136,6 +157,7 @@ class Verification(_Table, frozen=True, kw_only=True):
     compatible: Literal["required", "off"] = "required"
     """Whether a compatible build gets traffic only once its replay has passed."""
     sample: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+    """So many runs are replayed, half of them open ones."""
 
 
 class Sunset(_Table, frozen=True, kw_only=True):

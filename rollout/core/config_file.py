@@ -2,54 +2,64 @@
 
 from __future__ import annotations
 
-import fcntl
+import difflib
 import json
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import tomlkit
-from tomlkit.exceptions import ParseError, TOMLKitError
+from tomlkit.exceptions import TOMLKitError
 
 from rollout.base.durations import parse_duration
 from rollout.base.exit import Misuse
+from rollout.base.files import alone_in, replace
 from rollout.base.names import UNVERSIONED, valid_build_id, valid_deployment
 from rollout.base.settings import ROLLOUT_FILE
 from rollout.core.config import Delay, RolloutConfig, Seconds
+from rollout.core.config_lines import line_of, line_of_mistake, without_place
 
 __all__ = ["differences", "edit", "load", "parse"]
 
+Place = tuple[str | int, ...]
+
+_TYPES = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "a table",
+    "array": "an array",
+}
+
 
 def load(path: Path = ROLLOUT_FILE) -> RolloutConfig:
-    """Read and check the file. Raises `Misuse` with file, line and what is wrong."""
+    """Read and check the file. Raises `Misuse` with file, line, key and what is wrong."""
+    return parse(_read(path), path.name)
+
+
+def _read(path: Path) -> str:
+    """The file's text, its line ends as they are."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise Misuse(f"{path} cannot be read: {error}") from error
-    return parse(text, path.name)
 
 
 def parse(text: str, name: str = "rollout.toml") -> RolloutConfig:
     """`load`, for the file's text; ``name`` stands in the messages."""
     try:
         document = tomlkit.parse(text).unwrap()
-    except ParseError as error:
-        raise Misuse(f"{name} line {error.line}: {_reason(error)}") from error
-    except TOMLKitError as error:  # a key twice, whose line it does not know
-        twice = re.search(r'Key "(.+?)"', str(error))
-        line = _last_line(text, twice.group(1)) if twice else None
-        raise Misuse(f"{name}{f' line {line}' if line else ''}: {error}") from error
+    except TOMLKitError as error:
+        line = line_of_mistake(text, error)
+        raise Misuse(f"{name}{_line(line)}: {_syntax(error)}") from error
     try:
         config = msgspec.convert(document, RolloutConfig, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        line = _line(text, path.rstrip("`"), message)
-        raise Misuse(f"{name}{f' line {line}' if line else ''}: {_plain(message, path)}") from error
+        path, message = _sentence(*_apart(str(error)))
+        raise _mistake(text, name, path, message) from error
     _check(config, text, name)
     return config
 
@@ -62,47 +72,24 @@ def edit(path: Path, table: str, **values: str | bool | None) -> None:
     Two edits at once happen one after the other. Raises `Misuse`, and leaves the file as
     it was, where it does not load, before or after.
     """
-    path = path.resolve()  # a link stays one
-    with _alone(path.parent):
-        _edit(path, table, values)
+    path = path.resolve()  # the folder of the file itself, where ``path`` is a link
+    with alone_in(path.parent):
+        text = _read(path)
+        parse(text, path.name)
+        changed = _changed(text, table, values)
+        parse(changed, path.name)
+        replace(path, changed)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of the files in ``folder``; an edit takes milliseconds."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise Misuse(f"{folder} cannot be read: {error}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _edit(path: Path, table: str, values: Mapping[str, str | bool | None]) -> None:
-    load(path)
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+def _changed(text: str, table: str, values: Mapping[str, str | bool | None]) -> str:
+    document = tomlkit.parse(text)
     section: Any = document.setdefault(table, tomlkit.table())
     for key, value in values.items():
         if value is None:
             section.pop(key, None)
         else:
             section[key] = value
-    text = tomlkit.dumps(document)
-    parse(text, path.name)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(path.stat().st_mode & 0o777)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    return tomlkit.dumps(document)
 
 
 def differences(before: RolloutConfig, after: RolloutConfig) -> str:
@@ -129,24 +116,25 @@ def _decode(kind: type, value: object) -> object:
         return Delay("inf")
     if isinstance(value, str):
         return kind(parse_duration(value))
-    raise ValueError(f'{value!r} is no duration: write it in quotes, as "30s" or "5m"')
+    raise ValueError(f'{value!r} is not a duration: write it in quotes, as "30s" or "5m"')
 
 
 def _check(config: RolloutConfig, text: str, name: str) -> None:
+    """Raise `Misuse` for what the types alone cannot say."""
     deployment = config.deployment
+    baseline = deployment.baseline or deployment.target
     percentages = [step.percentage for step in config.progressive.steps]
-    rules: tuple[tuple[str, Callable[[], object]], ...] = (
-        (".deployment.name", lambda: valid_deployment(deployment.name)),
-        (".deployment.target", lambda: _valid_target(deployment.target)),
-        (".deployment.baseline", lambda: _valid_target(deployment.baseline or deployment.target)),
-        (".progressive.steps", lambda: _rising(percentages)),
+    rules: tuple[tuple[Place, Callable[[], object]], ...] = (
+        (("deployment", "name"), lambda: valid_deployment(deployment.name)),
+        (("deployment", "target"), lambda: _valid_target(deployment.target)),
+        (("deployment", "baseline"), lambda: _valid_target(baseline)),
+        (("progressive", "steps"), lambda: _rising(percentages)),
     )
     for path, rule in rules:
         try:
             rule()
         except Misuse as error:
-            line = _line(text, path, "")
-            raise Misuse(f"{name}{f' line {line}' if line else ''}: {error}") from error
+            raise _mistake(text, name, path, str(error)) from error
 
 
 def _valid_target(build_id: str) -> None:
@@ -156,62 +144,80 @@ def _valid_target(build_id: str) -> None:
 
 def _rising(percentages: list[float]) -> None:
     if percentages != sorted(set(percentages)):
-        raise Misuse(f"the percentages of the steps, {percentages}, must rise")
+        told = ", ".join(f"{percentage:g}" for percentage in percentages)
+        raise Misuse(f"the percentages of the steps, [{told}], must rise")
 
 
-def _reason(error: ParseError) -> str:
-    return re.sub(r" at line \d+ col \d+$", "", str(error)).rstrip(".")
+def _mistake(text: str, name: str, path: Place, message: str) -> Misuse:
+    """What is wrong at ``path``: the key is always named, its line where that is certain.
 
-
-def _plain(message: str, path: str) -> str:
-    """The message, with the path as a person writes it: ``progressive.steps[0].pause``."""
-    where = path.rstrip("`").lstrip(".").replace("[...]", "")
-    return f"{where}: {message}" if where else message
-
-
-def _line(text: str, path: str, message: str) -> int | None:
-    """The line of the value at ``path`` (as ``.table.key[2].key``), as well as it can be told.
-
-    A path into an array names no element's line, so it is that of the key it ends with,
-    counted from the header of its table, or of its own element.
+    A key that is missing has no line: its table's, or its array's, is named.
     """
-    unknown = re.search(r"unknown field `(.+?)`", message)
-    parts = re.findall(r"[A-Za-z_][\w-]*", path)
-    index = re.search(r"\[(\d+)\]", path)
-    if unknown:
-        parts.append(unknown.group(1))
-    if not parts:
-        return None
-    lines = text.splitlines()
-    table, *keys = parts
-    header = re.compile(rf"\s*\[+{table}[\].]")
-    start = next((n for n, line in enumerate(lines) if header.match(line)), None)
-    if start is None:
-        return next(
-            (n + 1 for n, line in enumerate(lines) if re.match(rf"\s*{table}\b", line)), None
-        )
-    if index and (elements := _elements(lines, table, keys)):
-        start, index = elements[int(index.group(1))], None
-    for key in keys[-1:]:
-        hits = [
-            n
-            for n in range(start, len(lines))
-            if re.search(rf"(^|[\s{{,]){re.escape(key)}\s*=", lines[n].split("#")[0])
-        ]
-        wanted = int(index.group(1)) if index else 0
-        if hits:
-            return hits[min(wanted, len(hits) - 1)] + 1
-    return start + 1
+    lines = (line_of(text, path[:length]) for length in (len(path), len(path) - 1))
+    line = next((line for line in lines if line is not None), None)
+    key = re.sub(r"\.\[", "[", ".".join(f"[{p}]" if isinstance(p, int) else p for p in path))
+    return Misuse(f"{name}{_line(line)}: {f'{key}: ' if key else ''}{message}")
 
 
-def _elements(lines: list[str], table: str, keys: list[str]) -> list[int]:
-    """Where the elements of an array of tables begin, ``[[table.key]]``; none if it is no such."""
-    header = re.compile(rf"\s*\[\[\s*{table}\.{re.escape(keys[0])}\s*\]\]" if keys else "$^")
-    return [n for n, line in enumerate(lines) if header.match(line)]
+def _line(line: int | None) -> str:
+    return f" line {line}" if line else ""
 
 
-def _last_line(text: str, key: str) -> int | None:
-    """The last line that sets ``key``."""
-    lines = text.splitlines()
-    found = [n for n, line in enumerate(lines, 1) if re.match(rf"\s*{re.escape(key)}\s*=", line)]
-    return found[-1] if found else None
+def _syntax(error: TOMLKitError) -> str:
+    said = without_place(error)
+    twice = re.fullmatch(r'Key "(.+)" already exists', said)
+    return f"{twice[1]} is there twice" if twice else said
+
+
+def _apart(error: str) -> tuple[Place, str]:
+    """The place that msgspec names at the end of its message, and what it says of it."""
+    message, _, path = error.rpartition(" - at `$")
+    if not message:
+        return (), error
+    # What is in an array of any length, "[...]", is told of the array.
+    parts = re.findall(r"\.(\w+)|\[(\d+)\]", path.partition("[...]")[0])
+    return tuple(name or int(index) for name, index in parts), message
+
+
+def _sentence(path: Place, message: str) -> tuple[Place, str]:
+    """Msgspec's ``message`` of ``path`` as a person would say it, of the key that it is about."""
+    if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", message, re.DOTALL):
+        near = difflib.get_close_matches(unknown[1], _keys(path), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return (*path, unknown[1]), f"there is no such key{hint}"
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", message):
+        return (*path, missing[1]), "it is missing"
+    if message.startswith("Invalid enum value "):
+        value = message.removeprefix("Invalid enum value ")
+        return path, f"{value} is not one of {', '.join(get_args(_kind(path)))}"
+    return path, _types(message)
+
+
+def _types(message: str) -> str:
+    """What msgspec says of a wrong type, with the types as a person calls them."""
+    expected = re.fullmatch(r"Expected `([\w |]+)`(.*?)(?:, got `(\w+)`)?", message)
+    if expected is None:
+        return message
+    kind, bound, got = expected.groups()
+    wanted = " or ".join(_TYPES.get(each, each) for each in kind.split(" | ") if each != "null")
+    return f"it must be {wanted}{bound}{f', not {_TYPES.get(got, got)}' if got else ''}"
+
+
+def _kind(path: Place) -> Any:  # noqa: ANN401 - any type
+    """The type of the value at ``path``."""
+    kind: Any = RolloutConfig
+    for part in path:
+        if isinstance(part, str):
+            kind = get_type_hints(_table(kind))[part]
+    return kind
+
+
+def _keys(path: Place) -> list[str]:
+    """The keys that the table at ``path`` may have."""
+    return list(_table(_kind(path)).__struct_fields__)
+
+
+def _table(hint: Any) -> Any:  # noqa: ANN401 - any type
+    """The one table in a type such as ``Gate | None`` or ``tuple[Step, ...]``."""
+    kinds = (hint, *get_args(hint))
+    return next(k for k in kinds if isinstance(k, type) and issubclass(k, msgspec.Struct))

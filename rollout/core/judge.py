@@ -7,8 +7,8 @@ against it; everything between holds the traffic where it is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from rollout.core.confidence import lower_bound, upper_bound
 from rollout.core.config import Analysis, Check
@@ -30,6 +30,8 @@ class Judgement:
 
     outcome: Literal["advance", "hold", "rollback"]
     reason: str
+    about: str = field(default="", compare=False)
+    """What the reason speaks of: it stays equal while the numbers in it run on."""
 
 
 def judge(analysis: Analysis, seen: Measurements | None, held: float) -> Judgement:
@@ -46,15 +48,15 @@ def judge(analysis: Analysis, seen: Measurements | None, held: float) -> Judgeme
     * Advance: none of these.
     """
     if seen is None:
-        return _hold(analysis, "nothing has been measured yet", held)
+        return _hold(analysis, _Point("measurements", "nothing has been measured yet"), held)
     if seen.problem:
         reason = f"Prometheus cannot be asked: {seen.problem}; traffic stays"
-        return _hold(analysis, reason, held)
+        return _hold(analysis, _Point("Prometheus", reason), held)
     if proof := next(_proofs(analysis, seen), None):
-        return Judgement("rollback", proof)
+        return Judgement("rollback", proof.told, proof.about)
     if doubt := next(_doubts(analysis, seen), None):
         return _hold(analysis, doubt, held)
-    return Judgement("advance", _all_well(seen))
+    return Judgement("advance", _all_well(seen), "all well")
 
 
 def slowest_allowed(analysis: Analysis, current: float) -> float:
@@ -62,53 +64,66 @@ def slowest_allowed(analysis: Analysis, current: float) -> float:
     return max(current * analysis.latency_ratio, current + analysis.latency_slack)
 
 
-def _hold(analysis: Analysis, reason: str, held: float) -> Judgement:
+class _Point(NamedTuple):
+    """Something that speaks against the target: what it is about, and the sentence that says it."""
+
+    about: str
+    told: str
+
+
+def _hold(analysis: Analysis, doubt: _Point, held: float) -> Judgement:
+    """Hold for the ``doubt``; held too long, the step does what ``then`` says."""
     if held <= analysis.max_hold:
-        return Judgement("hold", reason)
+        return Judgement("hold", doubt.told, doubt.about)
     over = f"held for {held:.0f} s, longer than max_hold ({analysis.max_hold:.0f} s)"
+    about = f"{doubt.about}, held too long"
     if analysis.then == "rollback":
-        return Judgement("rollback", f"{over}: {reason}")
-    return Judgement("hold", f"{reason}; {over}, a person must decide")
+        return Judgement("rollback", f"{over}: {doubt.told}", about)
+    return Judgement("hold", f"{doubt.told}; {over}, a person must decide", about)
 
 
-def _proofs(analysis: Analysis, seen: Measurements) -> Iterator[str]:
-    """What is enough to roll the target back, a sentence each."""
+def _proofs(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
+    """What is enough to roll the target back."""
     if seen.target.non_determinism > 0:
         broken = max(1, round(seen.target.non_determinism))
-        yield (
+        told = (
             f"the code of {seen.target.build_id} does not match the history of its runs: "
             f"non-determinism in {broken} of its {max(broken, round(seen.target.tasks))} "
             "workflow tasks"
         )
+        yield _Point("non-determinism", told)
     for check, value in _values(analysis, seen):
         if value is not None and (bound := _broken(check, value)):
-            yield f"check {check.name} is {value:g}, {bound}"
+            yield _Point(f"check {check.name}", f"check {check.name} is {value:g}, {bound}")
     for rate in _rates(seen):
         proven = rate.surplus_is_beyond(analysis.failure_ratio)
         if rate.executed >= analysis.min_samples and proven:
-            yield rate.told()
+            yield _Point(f"failures of {rate.what}", rate.told())
 
 
-def _doubts(analysis: Analysis, seen: Measurements) -> Iterator[str]:
-    """What keeps the traffic where it is, a sentence each; the most telling comes first."""
+def _doubts(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
+    """What keeps the traffic where it is; the most telling comes first."""
     target = seen.target
     for rate in _rates(seen):
         if rate.surplus > analysis.failure_ratio:
-            yield f"{rate.told()}, which may still be chance"
+            told = f"{rate.told()}, which may still be chance"
+            yield _Point(f"failures of {rate.what}", told)
     yield from _slow(analysis, seen)
-    yield from seen.check_problems
+    yield from (_Point(problem, problem) for problem in seen.check_problems)
     for check, value in _values(analysis, seen):
         if value is None:
-            yield f"check {check.name} has no value"
+            yield _Point(f"check {check.name}", f"check {check.name} has no value")
     samples = target.workflows + target.activities
     if samples < analysis.min_samples:
-        yield (
+        told = (
             f"analysis short of samples: {samples:.0f} of {analysis.min_samples} "
             f"workflows and activities of {target.build_id}"
         )
+        yield _Point("samples", told)
 
 
-def _slow(analysis: Analysis, seen: Measurements) -> Iterator[str]:
+def _slow(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
+    """How the target is slower than it may be."""
     target, current = seen.target, seen.current
     waits = (target.schedule_to_start_p95, current.schedule_to_start_p95)
     if min(target.tasks, current.tasks) < analysis.min_samples:
@@ -120,10 +135,11 @@ def _slow(analysis: Analysis, seen: Measurements) -> Iterator[str]:
     ):
         if slow is None or usual is None or slow <= slowest_allowed(analysis, usual):
             continue
-        yield (
+        told = (
             f"{target.build_id} is slow: its {what} {slow:.2g} s (p95), "
             f"those of {current.build_id} {usual:.2g} s"
         )
+        yield _Point(f"slow: {what}", told)
 
 
 def _values(analysis: Analysis, seen: Measurements) -> Iterator[tuple[Check, float | None]]:

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 __all__ = [
     "STARTABLE",
+    "STATUSES",
     "STRATEGIES",
     "STUCK",
     "BuildSample",
@@ -40,7 +41,8 @@ Status = Literal[
     "drained",
     "unknown",  # the server gives no clear status; never safe
 ]
-
+STATUSES: tuple[Status, ...] = get_args(Status)
+"""Every status, in the order in which dashboards number them."""
 
 STUCK = 10.0
 """Seconds after which a new run without a version waits for something that does not come."""

@@ -56,13 +56,12 @@ def version_set_of(seen: Observation, build_id: str) -> str:
     return build_id
 
 
-def safe_to_stop(
-    seen: Observation, build_id: str, target: str | None, now: datetime | None = None
-) -> Verdict:
+def safe_to_stop(seen: Observation, build_id: str, target: str | None, now: datetime) -> Verdict:
     """Whether the workers of ``build_id`` may be stopped without a run waiting for them.
 
-    ``target`` is the build that is wanted, from rollout.toml. Every point needs
-    a known value: what could not be read speaks against.
+    ``target`` is the build that is wanted, from rollout.toml, and ``now`` the real time, by
+    which an old observation proves nothing. Every point needs a known value: what could not
+    be read speaks against.
     """
     version = seen.version(build_id)
     return Verdict(
@@ -71,7 +70,7 @@ def safe_to_stop(
             _routing(seen, build_id, target),
             _settled(seen),
             _server_status(version),
-            _fresh(seen, version, now or seen.at),
+            _fresh(seen, version, now),
             _open_runs(version),
             _backlog(version),
             _replacement(seen, build_id, target),

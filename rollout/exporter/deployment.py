@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import get_args
+from datetime import datetime, timezone
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rollout.core.observation import Observation, Status, Version
+from rollout.core.observation import STATUSES, Observation, Version
 from rollout.core.verdict import safe_to_stop, target_share
 
 __all__ = ["STALE_AFTER", "DeploymentMetrics"]
@@ -35,11 +34,17 @@ class DeploymentMetrics(Collector):
     """The newest observation of the deployment, as long as it is not stale.
 
     Written by the event loop, read by the threads that serve scrapes.
-    ``clock`` gives seconds that never go back.
+    ``clock`` gives seconds that never go back; ``now`` the time of day, by which an
+    observation's evidence ages.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
         self._clock = clock
+        self._now = now
         self._reading: _Reading | None = None
         self._reachable = False
 
@@ -69,11 +74,11 @@ class DeploymentMetrics(Collector):
             value=reading.observation.at.timestamp(),
         )
         if fresh:
-            yield from _versions(reading.observation, reading.target)
+            yield from _versions(reading.observation, reading.target, self._now())
             yield _routing_changes(reading.observation)
 
 
-def _versions(observation: Observation, target: str | None) -> Iterable[Metric]:
+def _versions(observation: Observation, target: str | None, now: datetime) -> Iterable[Metric]:
     status = _gauge(
         "version_status",
         "Whether the version has this status (1) or not (0); "
@@ -98,10 +103,10 @@ def _versions(observation: Observation, target: str | None) -> Iterable[Metric]:
     )
     for version in observation.versions:
         labels = _labels(observation, version)
-        for name in get_args(Status):
+        for name in STATUSES:
             status.add_metric((*labels, name), int(version.status == name))
         share.add_metric(labels, target_share(observation, version.build_id))
-        verdict = safe_to_stop(observation, version.build_id, target)
+        verdict = safe_to_stop(observation, version.build_id, target, now)
         safe.add_metric(labels, int(verdict.safe_to_stop))
         _add_known(open_runs, labels, version.open_runs)
         _add_known(workers, labels, version.workers)

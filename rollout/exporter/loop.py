@@ -10,9 +10,8 @@ import structlog
 from temporalio.service import RPCError
 
 from rollout.base.connect import connect_patiently
-from rollout.base.exit import Failure
-from rollout.core.config import RolloutConfig
-from rollout.core.config_file import load
+from rollout.base.exit import Failure, Misuse
+from rollout.controller.intent import Intent
 from rollout.exporter.deployment import DeploymentMetrics
 from rollout.exporter.processes import ProcessMetrics
 from rollout.exporter.targets import stack_targets, worker_targets, write_if_changed
@@ -62,27 +61,37 @@ async def watch_deployment(
 
     It looks every `PERIOD`, and less often while Temporal is away.
     """
-    intent = _Intent(rollout_file)
+    broken = _Trouble("rollout.toml cannot be used; the last good one stays in force")
     unread = _Trouble("the deployment cannot be read")
     client = await connect_patiently(identity="exporter")
+    intent = await _first_intent(rollout_file, metrics, broken)
     pause = PERIOD
     while True:
-        config = intent.read()
-        if config is None:
+        config = intent.refresh()
+        broken.now(intent.problem)
+        observer = Observer(client, config.deployment.name, supervisor)
+        try:
+            seen = await asyncio.wait_for(observer.observe(), _OBSERVE_TIMEOUT)
+        except (RPCError, asyncio.TimeoutError) as error:
             metrics.missed()
+            unread.now(str(error) or f"no answer within {_OBSERVE_TIMEOUT:g} s")
+            pause = min(2 * pause, _LONGEST_PAUSE)
         else:
-            observer = Observer(client, config.deployment.name, supervisor)
-            try:
-                seen = await asyncio.wait_for(observer.observe(), _OBSERVE_TIMEOUT)
-            except (RPCError, asyncio.TimeoutError) as error:
-                metrics.missed()
-                unread.now(str(error) or f"no answer within {_OBSERVE_TIMEOUT:g} s")
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                metrics.saw(seen, config.deployment.target)
-                unread.now("; ".join(seen.problems) or None)
-                pause = PERIOD
+            metrics.saw(seen, config.deployment.target)
+            unread.now("; ".join(seen.problems) or None)
+            pause = PERIOD
         await asyncio.sleep(pause)
+
+
+async def _first_intent(path: Path, metrics: DeploymentMetrics, broken: _Trouble) -> Intent:
+    """Wait until there is a rollout.toml that can be used."""
+    while True:
+        try:
+            return Intent(path)
+        except Misuse as error:
+            metrics.missed()
+            broken.now(str(error))
+        await asyncio.sleep(PERIOD)
 
 
 def _write_targets(folder: Path, programs: list[Program]) -> str | None:
@@ -97,29 +106,6 @@ def _write_targets(folder: Path, programs: list[Program]) -> str | None:
     except OSError as error:  # a full disk: the old files stay, and the next look tries again
         return str(error)
     return None
-
-
-class _Intent:
-    """The last rollout.toml that could be read."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._config: RolloutConfig | None = None
-        self._read: tuple[int, int] | None = None
-        self._broken = _Trouble("rollout.toml cannot be used; the last good one stays in force")
-
-    def read(self) -> RolloutConfig | None:
-        """The newest good version of the file, or None where there was none yet."""
-        try:
-            stat = self._path.stat()
-            version = (stat.st_mtime_ns, stat.st_size)
-            if version != self._read:
-                self._read = version
-                self._config = load(self._path)
-                self._broken.now(None)
-        except (Failure, OSError) as error:
-            self._broken.now(str(error))
-        return self._config
 
 
 class _Trouble:

@@ -21,6 +21,18 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed"  # the lock files that .venv holds all of; written last
 
+# The Python beside it, found without resolving links to the folder: a checkout that borrows
+# this .venv by a link, or that was moved, runs its own modules. Both shells and Python read it.
+COMMAND = '''#!/bin/sh
+""":"
+test ! -L "$0" || exec "$(readlink -f "$0")" "$@"
+exec "${0%/*}/python" "$0" "$@"
+":"""
+from rollout.__main__ import main
+
+main()
+'''
+
 
 def main(arguments: list) -> int:  # type: ignore[type-arg]
     """Make .venv hold what requirements.lock says, and with ``--dev`` requirements-dev.lock."""
@@ -37,6 +49,7 @@ def main(arguments: list) -> int:  # type: ignore[type-arg]
     try:
         if PYTHON.exists() and set(wanted) <= set(done):
             _make_importable()
+            _write_command()
             return 0
         if not _usable():
             _create()
@@ -44,6 +57,7 @@ def main(arguments: list) -> int:  # type: ignore[type-arg]
         STAMP.write_text("unfinished\n", encoding="utf-8")
         _install(locks[-1])  # the last has everything that those before it have
         _make_importable()
+        _write_command()
         STAMP.write_text("\n".join(wanted) + "\n", encoding="utf-8")
     except subprocess.CalledProcessError as error:
         return _fail(_last_words(error))
@@ -106,8 +120,8 @@ def _install(lock: Path) -> None:
 def _make_importable() -> None:
     """Let .venv import this checkout's modules from any folder.
 
-    supervisorctl imports its plugin rollout.supervisorctl wherever it is started, and
-    fails whole where it cannot.
+    supervisorctl imports its plugin rollout.commands.supervisorctl wherever it is started,
+    and fails whole where it cannot.
     """
     for packages in VENV.glob("lib/python*/site-packages"):
         file = packages / "checkout.pth"
@@ -116,6 +130,15 @@ def _make_importable() -> None:
         line = os.path.relpath(str(VENV.parent), str(packages)) + "\n"
         if not file.exists() or file.read_text(encoding="utf-8") != line:
             file.write_text(line, encoding="utf-8")
+
+
+def _write_command() -> None:
+    """Write the command `rollout` beside .venv's Python; where a wheel is installed, pip does."""
+    command = VENV / "bin" / "rollout"
+    if not command.exists() or command.read_text(encoding="utf-8") != COMMAND:
+        command.unlink(missing_ok=True)  # not written in place: a running shell reads on in it
+        command.write_text(COMMAND, encoding="utf-8")
+    command.chmod(0o755)
 
 
 def _tell_progress(line: str) -> None:

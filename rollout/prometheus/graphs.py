@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+from rollout.core.observation import STATUSES
+from rollout.prometheus.promql import selector
+from rollout.supervision.rpc import STATES
+
 __all__ = [
     "FAILURE_RATIO",
     "OPEN_RUNS",
@@ -17,32 +21,19 @@ __all__ = [
     "switchover_url",
 ]
 
-# Several machines may export what one server says: max and min make one of them.
-TARGET_SHARE = 'max by (build_id) (temporal_worker_deployment_version_target_ratio{job="exporter"})'
-OPEN_RUNS = 'max by (build_id) (temporal_worker_deployment_version_open_workflows{job="exporter"})'
-SAFE_TO_STOP = 'min by (build_id) (temporal_worker_deployment_version_safe_to_stop{job="exporter"})'
+
+def _by_build(one: str, name: str) -> str:
+    """Several machines may export what one server says: ``one``, max or min, of them counts."""
+    return f"{one} by (build_id) ({selector(name, job='exporter')})"
+
+
+TARGET_SHARE = _by_build("max", "temporal_worker_deployment_version_target_ratio")
+OPEN_RUNS = _by_build("max", "temporal_worker_deployment_version_open_workflows")
+SAFE_TO_STOP = _by_build("min", "temporal_worker_deployment_version_safe_to_stop")
 FAILURE_RATIO = "max by (build_id) (build:temporal_workflow_failed:ratio1m)"
 
-VERSION_STATES = (
-    "unregistered",
-    "created",
-    "inactive",
-    "ramping",
-    "current",
-    "draining",
-    "drained",
-    "unknown",
-)
-PROCESS_STATES = (
-    "stopped",
-    "starting",
-    "running",
-    "backoff",
-    "stopping",
-    "exited",
-    "fatal",
-    "unknown",
-)
+VERSION_STATES: tuple[str, ...] = STATUSES
+PROCESS_STATES = tuple(state.lower() for state in STATES)
 
 
 def completed_share(workflow_type: str) -> str:
@@ -51,10 +42,8 @@ def completed_share(workflow_type: str) -> str:
     True only of a type that takes next to no time: long runs complete on the build
     they began on, long after new ones have gone elsewhere.
     """
-    return (
-        "sum by (build_id) "
-        f'(build_type:temporal_workflow_completed:share30s{{workflow_type="{workflow_type}"}})'
-    )
+    share = selector("build_type:temporal_workflow_completed:share30s", workflow_type=workflow_type)
+    return f"sum by (build_id) ({share})"
 
 
 def latency(quantile: float, workflow_type: str) -> str:
@@ -62,11 +51,10 @@ def latency(quantile: float, workflow_type: str) -> str:
 
     A build without results in the last minute has no value (`>= 0` drops its NaN).
     """
-    return (
-        f"histogram_quantile({quantile:g}, sum by (build_id, le) (rate("
-        f'client_workflow_latency_seconds_bucket{{job="load",workflow_type="{workflow_type}"}}[1m]'
-        "))) >= 0"
+    buckets = selector(
+        "client_workflow_latency_seconds_bucket", job="load", workflow_type=workflow_type
     )
+    return f"histogram_quantile({quantile:g}, sum by (build_id, le) (rate({buckets}[1m]))) >= 0"
 
 
 def states(metric: str, label: str, names: tuple[str, ...], by: str) -> str:
@@ -75,7 +63,7 @@ def states(metric: str, label: str, names: tuple[str, ...], by: str) -> str:
     ``metric`` has a series of 0 or 1 for every state, told apart by ``label``.
     """
     each = (
-        f'{code} * {metric}{{job="exporter",{label}="{name}"}}'
+        f"{code} * {selector(metric, job='exporter', **{label: name})}"
         for code, name in enumerate(names, start=1)
     )
     return f"max by ({by}) ({' or '.join(each)})"

@@ -8,20 +8,15 @@ without their worker: a check of your own has to look for those.
 from __future__ import annotations
 
 import asyncio
-import functools
-import json
 import math
-import ssl
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import httpx
+from collections.abc import Mapping
 
 from rollout.core.config import Analysis
 from rollout.core.judge import slowest_allowed
 from rollout.core.observation import BuildSample, CheckResult, Measurements
-from rollout.prometheus.promql import Question
+from rollout.prometheus.client import Prometheus, Series, prometheus_at
+from rollout.prometheus.comparison import Comparison
 
 __all__ = ["measure"]
 
@@ -30,11 +25,6 @@ SHORTEST_WINDOW = 10.0
 
 STALE = 60.0
 """Seconds after which a scrape proves nothing any more."""
-
-_TIMEOUT = 3.0
-_NO_ADDRESS = "its address is none, set PROMETHEUS_URL to one as http://HOST:PORT"
-
-_Series = list[tuple[dict[str, str], float]]
 
 
 async def measure(  # noqa: PLR0913 - what is compared, how, and since when
@@ -47,56 +37,50 @@ async def measure(  # noqa: PLR0913 - what is compared, how, and since when
     ``problem``. All is asked at once, and given up after 3 s.
     """
     seconds = math.floor(max(SHORTEST_WINDOW, min(analysis.window, since)))
-    question = Question(deployment, target, current, seconds)
-    try:
-        async with httpx.AsyncClient(
-            base_url=f"{base_url.rstrip('/')}/api/v1/",
-            timeout=_TIMEOUT,
-            trust_env=False,
-            verify=_certificates(),
-        ) as client:
-            return await _measure(client, question, analysis)
-    except httpx.InvalidURL:
-        return _without_numbers(question, _NO_ADDRESS)
+    comparison = Comparison(deployment, target, current, seconds)
+    async with prometheus_at(base_url) as prometheus:
+        return await _measure(prometheus, comparison, analysis)
 
 
 async def _measure(
-    client: httpx.AsyncClient, question: Question, analysis: Analysis
+    prometheus: Prometheus, comparison: Comparison, analysis: Analysis
 ) -> Measurements:
     of_type = "workflow_type"
     queries = {
-        "ages": question.scrape_ages(),
-        "tasks": question.increase("temporal_workflow_task_execution_latency_seconds_count"),
-        "task_failures": question.increase(
+        "ages": comparison.scrape_ages(),
+        "tasks": comparison.increase("temporal_workflow_task_execution_latency_seconds_count"),
+        "task_failures": comparison.increase(
             "temporal_workflow_task_execution_failed_total", "failure_reason"
         ),
-        "activities": question.increase("temporal_activity_execution_latency_seconds_count"),
-        "activity_failures": question.increase("temporal_activity_execution_failed_total"),
-        "local": question.increase("temporal_local_activity_execution_latency_seconds_count"),
-        "local_failures": question.increase("temporal_local_activity_execution_failed_total"),
-        "workflows": question.increase("temporal_workflow_endtoend_latency_seconds_count", of_type),
-        "workflow_failures": question.increase("temporal_workflow_failed_total"),
-        "waits": question.p95("temporal_workflow_task_schedule_to_start_latency_seconds"),
-        "ends": question.p95("temporal_workflow_endtoend_latency_seconds", of_type),
+        "activities": comparison.increase("temporal_activity_execution_latency_seconds_count"),
+        "activity_failures": comparison.increase("temporal_activity_execution_failed_total"),
+        "local": comparison.increase("temporal_local_activity_execution_latency_seconds_count"),
+        "local_failures": comparison.increase("temporal_local_activity_execution_failed_total"),
+        "workflows": comparison.increase(
+            "temporal_workflow_endtoend_latency_seconds_count", of_type
+        ),
+        "workflow_failures": comparison.increase("temporal_workflow_failed_total"),
+        "waits": comparison.p95("temporal_workflow_task_schedule_to_start_latency_seconds"),
+        "ends": comparison.p95("temporal_workflow_endtoend_latency_seconds", of_type),
     }
     answers, checks = await asyncio.gather(
-        asyncio.gather(*(_answer(client, query) for query in queries.values())),
-        asyncio.gather(*(_checked(client, question, each.query) for each in analysis.checks)),
+        asyncio.gather(*(prometheus.ask(query) for query in queries.values())),
+        asyncio.gather(*(_checked(prometheus, comparison, each.query) for each in analysis.checks)),
     )
-    found: dict[str, _Series] = {}
+    found: dict[str, Series] = {}
     for name, answer in zip(queries, answers, strict=True):
         if isinstance(answer, str):
-            return _without_numbers(question, answer)
+            return _without_numbers(comparison, answer)
         found[name] = answer
-    if unseen := _unseen(question, found["ages"]):
-        return _without_numbers(question, unseen)
+    if unseen := _unseen(comparison, found["ages"]):
+        return _without_numbers(comparison, unseen)
 
-    compared = _type_to_compare(question, analysis, found)
+    compared = _type_to_compare(comparison, analysis, found)
     results = list(zip(analysis.checks, checks, strict=True))
     return Measurements(
-        window=question.seconds,
-        target=_sample(question.target, found, compared),
-        current=_sample(question.current, found, compared),
+        window=comparison.seconds,
+        target=_sample(comparison.target, found, compared),
+        current=_sample(comparison.current, found, compared),
         compared_type=compared,
         checks=tuple(
             CheckResult(check.name, value if isinstance(value, float) else None)
@@ -110,15 +94,15 @@ async def _measure(
     )
 
 
-def _without_numbers(question: Question, problem: str) -> Measurements:
-    target, current = BuildSample(question.target), BuildSample(question.current)
-    return Measurements(question.seconds, target, current, problem=problem)
+def _without_numbers(comparison: Comparison, problem: str) -> Measurements:
+    target, current = BuildSample(comparison.target), BuildSample(comparison.current)
+    return Measurements(comparison.seconds, target, current, problem=problem)
 
 
-def _unseen(question: Question, ages: _Series) -> str | None:
+def _unseen(comparison: Comparison, ages: Series) -> str | None:
     """Which build Prometheus has no fresh scrape of; its counters would read as no failures."""
     age_of = {labels.get("build_id"): age for labels, age in ages}
-    for build_id in (question.target, question.current):
+    for build_id in (comparison.target, comparison.current):
         age = age_of.get(build_id)
         if age is None:
             return f"it scrapes no worker of {build_id} (is one up, with a --metrics-port?)"
@@ -127,7 +111,7 @@ def _unseen(question: Question, ages: _Series) -> str | None:
     return None
 
 
-def _sample(build_id: str, found: Mapping[str, _Series], compared: str | None) -> BuildSample:
+def _sample(build_id: str, found: Mapping[str, Series], compared: str | None) -> BuildSample:
     def total(name: str, **labels: str) -> float:
         return _total(found[name], build_id=build_id, **labels)
 
@@ -150,7 +134,7 @@ def _sample(build_id: str, found: Mapping[str, _Series], compared: str | None) -
 
 
 def _type_to_compare(
-    question: Question, analysis: Analysis, found: Mapping[str, _Series]
+    comparison: Comparison, analysis: Analysis, found: Mapping[str, Series]
 ) -> str | None:
     """The workflow type on which the target is furthest beyond what it is allowed.
 
@@ -163,9 +147,10 @@ def _type_to_compare(
     for numbers, name in ((closed, "workflows"), (p95, "ends")):
         for labels, value in found[name]:
             numbers[labels.get("workflow_type", "")][labels.get("build_id", "")] = value
-    builds = (question.target, question.current)
+    builds = (comparison.target, comparison.current)
     beyond = {
-        name: p95[name][question.target] - slowest_allowed(analysis, p95[name][question.current])
+        name: p95[name][comparison.target]
+        - slowest_allowed(analysis, p95[name][comparison.current])
         for name, numbers in closed.items()
         if all(
             build in p95[name] and numbers.get(build, 0.0) >= analysis.min_samples
@@ -175,7 +160,7 @@ def _type_to_compare(
     return max(beyond, key=lambda name: beyond[name], default=None)
 
 
-def _total(series: _Series, **wanted: str) -> float:
+def _total(series: Series, **wanted: str) -> float:
     """The sum of the values whose labels are as ``wanted``."""
     return math.fsum(
         value
@@ -184,55 +169,12 @@ def _total(series: _Series, **wanted: str) -> float:
     )
 
 
-async def _checked(client: httpx.AsyncClient, question: Question, query: str) -> float | str:
+async def _checked(prometheus: Prometheus, comparison: Comparison, query: str) -> float | str:
     """The one value of a query of rollout.toml, or why it has none."""
-    series = await _answer(client, question.check(query))
+    series = await prometheus.ask(comparison.check(query))
     if isinstance(series, str):
         return series
     if len(series) != 1:
         how_many = f"{len(series)} values, aggregate them to one" if series else "nothing"
         return f"its query gives {how_many}"
     return series[0][1]
-
-
-async def _answer(client: httpx.AsyncClient, query: str) -> _Series | str:
-    """The labels and values of an instant query, NaN left out, or why there are none."""
-    try:
-        reply = await asyncio.wait_for(
-            client.post("query", data={"query": query, "timeout": f"{_TIMEOUT:g}s"}), _TIMEOUT
-        )
-        answer = json.loads(reply.content)
-        if answer["status"] != "success":
-            return " ".join(str(answer["error"]).split())  # its own words name the place
-        return _numbers(answer["data"])
-    except (asyncio.TimeoutError, TimeoutError, httpx.TimeoutException):
-        return f"no answer within {_TIMEOUT:g} s at {_where(client)}"
-    except httpx.UnsupportedProtocol:
-        return _NO_ADDRESS
-    except httpx.HTTPError:
-        return f"no answer at {_where(client)}"
-    except (ValueError, KeyError, TypeError, IndexError):
-        return f"what answers at {_where(client)} is no Prometheus"
-
-
-def _numbers(data: Mapping[str, Any]) -> _Series | str:
-    if data["resultType"] == "scalar":
-        results: Sequence[Mapping[str, Any]] = [{"metric": {}, "value": data["result"]}]
-    elif data["resultType"] == "vector":
-        results = data["result"]
-    else:
-        return f"its query gives a {data['resultType']}, not a number"
-    values = [(dict(each["metric"]), float(each["value"][1])) for each in results]
-    return [(labels, value) for labels, value in values if not math.isnan(value)]
-
-
-def _where(client: httpx.AsyncClient) -> str:
-    """The address without what may be secret in it."""
-    url = client.base_url
-    return f"{url.host}:{url.port}" if url.port else url.host
-
-
-@functools.cache
-def _certificates() -> ssl.SSLContext:
-    """Made once: reading the authorities takes longer than all the questions."""
-    return httpx.create_ssl_context()

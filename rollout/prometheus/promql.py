@@ -1,80 +1,24 @@
-"""Pure: the PromQL that compares two builds of one deployment."""
+"""Pure: names and label values put into PromQL, whatever characters they have."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-__all__ = ["Question"]
-
-_LOOKBACK = "5m"
-"""How long before the window a counter may have been seen last (a scrape in vain, a restart of
-Prometheus) and still be known for one that began earlier."""
+__all__ = ["quoted", "selector"]
 
 
-@dataclass(frozen=True)
-class Question:
-    """Which builds of which deployment are asked for, over how many seconds."""
-
-    deployment: str
-    target: str
-    current: str
-    seconds: int
-
-    @property
-    def window(self) -> str:
-        """As PromQL writes it."""
-        return f"{self.seconds}s"
-
-    def selector(self, name: str) -> str:
-        """The series called ``name`` of both builds' workers."""
-        builds = _quoted("|".join(map(re.escape, (self.target, self.current))))
-        deployment = _quoted(self.deployment)
-        return f'{name}{{job="worker",deployment_name="{deployment}",build_id=~"{builds}"}}'
-
-    def increase(self, name: str, *by: str) -> str:
-        """By how much the counters ``name`` rose within the window, summed by build and ``by``.
-
-        Prometheus's own ``increase`` loses what a counter began with, and a
-        worker's counter appears with its first event: of 3 failures in all it
-        would see none. So the last value counts, less the one before the window
-        if there was one. Where the counter began anew within the window, with
-        its process, ``increase`` does know how to add up.
-        """
-        series = self.selector(name)
-        last = f"last_over_time({series}[{self.window}])"
-        before = f"last_over_time({series}[{_LOOKBACK}] offset {self.window})"
-        rose = f"((({last} - {before}) >= 0) or {last})"
-        return (
-            f"sum by ({', '.join(('build_id', *by))}) ("
-            f"{rose} unless (resets({series}[{self.window}]) > 0)"
-            f" or increase({series}[{self.window}]))"
-        )
-
-    def p95(self, name: str, *by: str) -> str:
-        """The 95th percentile, in seconds, of the histogram ``name`` within the window."""
-        return f"histogram_quantile(0.95, {self.increase(f'{name}_bucket', 'le', *by)})"
-
-    def scrape_ages(self) -> str:
-        """How many seconds ago each build was last scraped, of those that now answer."""
-        up = self.selector("up")
-        return f"time() - max by (build_id) (timestamp({up}) and {up} == 1)"
-
-    def check(self, query: str) -> str:
-        """``query`` of rollout.toml with its ``$target`` and the like filled in.
-
-        A text goes into a PromQL string as it is; ``$window`` is a duration.
-        """
-        values = {
-            "target": _quoted(self.target),
-            "current": _quoted(self.current),
-            "deployment": _quoted(self.deployment),
-            "window": self.window,
-        }
-        names = "|".join(values)
-        return re.sub(rf"\$({names})\b", lambda found: values[found[1]], query)
-
-
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """``text`` for the inside of a PromQL string, in double or in single quotes."""
     return re.sub(r"[\\\"'\n]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def selector(name: str, **labels: str | tuple[str, ...]) -> str:
+    """The series called ``name`` whose ``labels`` are as given; of a tuple, one of its texts."""
+    matchers = [_matcher(label, wanted) for label, wanted in labels.items()]
+    return f"{name}{{{','.join(matchers)}}}" if matchers else name
+
+
+def _matcher(label: str, wanted: str | tuple[str, ...]) -> str:
+    if isinstance(wanted, str):
+        return f'{label}="{quoted(wanted)}"'
+    return f'{label}=~"{quoted("|".join(map(re.escape, wanted)))}"'

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import httpx
-
+from rollout.prometheus.client import Prometheus, Series
 from rollout.prometheus.graphs import completed_share
+from rollout.prometheus.promql import selector
 
 __all__ = ["Traffic", "read_traffic"]
 
@@ -35,61 +34,60 @@ class Traffic:
 
 
 async def read_traffic(
-    http: httpx.AsyncClient, url: str, deployment: str, workflow_type: str | None = None
+    prometheus: Prometheus, deployment: str, workflow_type: str | None = None
 ) -> Traffic:
-    """Ask the Prometheus at ``url``; it never raises, but says what the problem is.
+    """Ask ``prometheus``; it never raises, but says what the problem is.
 
     Without ``workflow_type`` it is the one that is completed most often. Only of a type
     that takes next to no time are the completed runs a measure of the new ones
     (`rollout.prometheus.graphs.completed_share`), and the most frequent type is the likeliest.
     """
-    try:
-        kind = workflow_type or await _most_frequent(http, url, deployment)
-        if kind is None:
-            return Traffic()
-        return Traffic(
-            workflow_type=kind,
-            shares=await _by(http, url, "build_id", completed_share(kind)),
-            failures=await _by(
-                http,
-                url,
-                "build_id",
-                f"build:temporal_workflow_failed:ratio1m{_of(deployment)}",
-            ),
-            p95=await _by(http, url, "build_id", _p95(deployment, kind)),
-        )
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        reason = str(error) or type(error).__name__
-        return Traffic(problem=f"Prometheus does not answer at {url} ({reason})")
+    kind = workflow_type
+    if kind is None:
+        rates = await prometheus.ask(_rates(deployment))
+        if isinstance(rates, str):
+            return _without_numbers(rates)
+        kind = _most_frequent(rates)
+    if kind is None:
+        return Traffic()
+    found = []
+    queries = (completed_share(kind), _failures(deployment), _p95(deployment, kind))
+    for answer in await asyncio.gather(*map(prometheus.ask, queries)):
+        if isinstance(answer, str):
+            return _without_numbers(answer)
+        found.append(_by("build_id", answer))
+    shares, failures, p95 = found
+    return Traffic(workflow_type=kind, shares=shares, failures=failures, p95=p95)
 
 
-async def _most_frequent(http: httpx.AsyncClient, url: str, deployment: str) -> str | None:
-    series = f"build_type:temporal_workflow_completed:rate30s{_of(deployment)}"
-    rates = await _by(http, url, "workflow_type", f"sum by (workflow_type) ({series}) > 0")
-    return max(sorted(rates), key=lambda kind: rates[kind], default=None)
+def _without_numbers(reason: str) -> Traffic:
+    return Traffic(problem=f"Prometheus gives no numbers: {reason}")
 
 
-def _of(deployment: str, **labels: str) -> str:
-    """A selector; PromQL quotes texts as JSON does."""
-    labels["deployment_name"] = deployment
-    return "{" + ",".join(f"{name}={json.dumps(value)}" for name, value in labels.items()) + "}"
+def _rates(deployment: str) -> str:
+    rate = selector("build_type:temporal_workflow_completed:rate30s", deployment_name=deployment)
+    return f"sum by (workflow_type) ({rate}) > 0"
+
+
+def _most_frequent(rates: Series) -> str | None:
+    by_type = _by("workflow_type", rates)
+    return max(sorted(by_type), key=lambda kind: by_type[kind], default=None)
+
+
+def _failures(deployment: str) -> str:
+    return selector("build:temporal_workflow_failed:ratio1m", deployment_name=deployment)
 
 
 def _p95(deployment: str, workflow_type: str) -> str:
-    series = "temporal_workflow_endtoend_latency_seconds_bucket"
-    series += _of(deployment, job="worker", workflow_type=workflow_type)
-    return f"histogram_quantile(0.95, sum by (build_id, le) (rate({series}[1m])))"
+    buckets = selector(
+        "temporal_workflow_endtoend_latency_seconds_bucket",
+        job="worker",
+        workflow_type=workflow_type,
+        deployment_name=deployment,
+    )
+    return f"histogram_quantile(0.95, sum by (build_id, le) (rate({buckets}[1m])))"
 
 
-async def _by(http: httpx.AsyncClient, url: str, label: str, query: str) -> dict[str, float]:
-    """The value of each series by its ``label``; NaN, which a build without traffic has, left out.
-
-    Raises httpx's errors, and ValueError or KeyError where the answer is not Prometheus's.
-    """
-    answer = await http.get(f"{url.rstrip('/')}/api/v1/query", params={"query": query})
-    answer.raise_for_status()
-    values = {
-        sample["metric"].get(label, ""): float(sample["value"][1])
-        for sample in answer.json()["data"]["result"]
-    }
-    return {name: value for name, value in values.items() if name and not math.isnan(value)}
+def _by(label: str, series: Series) -> dict[str, float]:
+    """The value of each series that has ``label``, by it."""
+    return {labels[label]: value for labels, value in series if labels.get(label)}

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from collections.abc import Sequence
 
-from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.client import WorkflowHistory
 
+from rollout.temporal.history import UNKNOWN, scheduled, value
+
 __all__ = ["first_drift"]
-
-_UNKNOWN = object()
-
-_Call = tuple[str, str, str]
-"""activity or child workflow, its id, its type: where the types differ, the SDK says so."""
-_Calls = dict[_Call, list[tuple[int, list[Payload]]]]
 
 
 def first_drift(
@@ -29,7 +22,7 @@ def first_drift(
     is charged twice. Arguments and fields that only one side has are no difference,
     so that a compatible build may add some. Values are not named: they may be secret.
     """
-    waiting = _scheduled(history)
+    waiting = scheduled(history)
     for command in commands:
         if command.HasField("schedule_activity"):
             activity = command.schedule_activity
@@ -45,7 +38,7 @@ def first_drift(
             continue
         event_id, before = events.pop(0)
         for number, (was, now) in enumerate(zip(before, payloads, strict=False), 1):
-            if was.data != now.data and (place := _differs(_value(was), _value(now))) is not None:
+            if was.data != now.data and (place := _differs(value(was), value(now))) is not None:
                 return event_id, (
                     f"argument {number}{place} of the {call[0]} {call[2]} is not what it was, "
                     "which the SDK does not notice"
@@ -53,37 +46,9 @@ def first_drift(
     return None
 
 
-def _scheduled(history: WorkflowHistory) -> _Calls:
-    """The event and the arguments of each activity and child, by its kind and id."""
-    found: _Calls = defaultdict(list)
-    for event in history.events:
-        if event.HasField("activity_task_scheduled_event_attributes"):
-            activity = event.activity_task_scheduled_event_attributes
-            arguments = (event.event_id, list(activity.input.payloads))
-            found["activity", activity.activity_id, activity.activity_type.name].append(arguments)
-        elif event.HasField("start_child_workflow_execution_initiated_event_attributes"):
-            child = event.start_child_workflow_execution_initiated_event_attributes
-            arguments = (event.event_id, list(child.input.payloads))
-            found["child workflow", child.workflow_id, child.workflow_type.name].append(arguments)
-    return found
-
-
-def _value(payload: Payload) -> object:
-    """What a payload holds; `_UNKNOWN` where it is not JSON."""
-    encoding = payload.metadata.get("encoding")
-    if encoding == b"binary/null":
-        return None
-    if encoding not in (b"json/plain", b"json/protobuf"):
-        return _UNKNOWN
-    try:
-        return json.loads(payload.data)
-    except ValueError:
-        return _UNKNOWN
-
-
 def _differs(was: object, now: object, place: str = "") -> str | None:
     """Where two values differ first (``.items[2].price``, empty: at the top); None: nowhere."""
-    if was is _UNKNOWN or now is _UNKNOWN:
+    if was is UNKNOWN or now is UNKNOWN:
         return None
     pairs: list[tuple[str, object, object]]
     if isinstance(was, dict) and isinstance(now, dict):

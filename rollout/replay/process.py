@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout.base.exit import Failure
+from rollout.base.last_words import sentence
 from rollout.base.settings import ROOT, SUPERVISORD_CONF
 from rollout.supervision import conf as supervisor_conf
 from rollout.supervision import launch
@@ -158,7 +159,7 @@ async def _talk(
         said.cancel()
         reading.cancel()
     if code != 0:
-        reason = last.removeprefix("workers: ") or f"exit code {code}"
+        reason = (sentence(last) or last)[:300] or f"exit code {code}"
         raise Failure(f"the code of {build_id} cannot be tried: {reason}")
     return outcomes
 
@@ -188,4 +189,4 @@ async def _last_line(stderr: asyncio.StreamReader) -> str:
         *lines, rest = (rest + chunk).split(b"\n")
         last.extend(line for line in (*lines, rest) if line.strip())
         rest = rest[-_LONGEST_LINE:]
-    return last[0].decode(errors="replace").strip()[:300] if last else ""
+    return last[0].decode(errors="replace").strip() if last else ""

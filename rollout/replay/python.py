@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
 from google.protobuf.json_format import ParseError
-from temporalio.api.history.v1 import HistoryEvent
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
@@ -35,6 +34,7 @@ from temporalio.workflow import _Definition
 
 from rollout.base.exit import Misuse
 from rollout.replay.drift import first_drift
+from rollout.temporal.history import names_in
 from rollout.worker.app import App
 
 __all__ = ["own_stdout", "replay"]
@@ -84,7 +84,7 @@ async def replay(app: App, results: TextIO, *, deployment: str, build_id: str) -
     In: ``{"workflow_id", "history"}``, and where they are known ``run_id`` and
     ``namespace``; ``history`` as the SDK or the CLI writes it. Out: ``{"workflow_id",
     "run_id", "workflow_type", "ok", "event_id", "error"}``. Returns 0 whatever the
-    outcomes; raises `Misuse` at a line that is no history.
+    outcomes; raises `Misuse` at a line that is not a history.
 
     https://docs.temporal.io/develop/python/testing-suite#replay
     """
@@ -107,7 +107,7 @@ async def _histories() -> AsyncIterator[_History]:
                 yield _history(json.loads(line))
             except (ValueError, LookupError, TypeError, AttributeError, ParseError) as error:
                 reason = f"{type(error).__name__}: {error}"
-                raise Misuse(f"line {number} of the input is no history: {reason}") from error
+                raise Misuse(f"line {number} of the input is not a history: {reason}") from error
 
 
 def _history(line: dict[str, Any]) -> _History:
@@ -268,20 +268,9 @@ def _likely_event(history: WorkflowHistory, trace: _Trace, reason: str) -> int |
     if quoted is None:
         return trace.read_up_to or None
     for event in history.events:
-        if event.event_id > trace.read_up_to and quoted.group(1) in _names(event):
+        if event.event_id > trace.read_up_to and quoted.group(1) in names_in(event):
             return event.event_id
     return None
-
-
-def _names(event: HistoryEvent) -> tuple[str, ...]:
-    activity = event.activity_task_scheduled_event_attributes
-    child = event.start_child_workflow_execution_initiated_event_attributes
-    nexus = event.nexus_operation_scheduled_event_attributes
-    return (
-        *(activity.activity_type.name, activity.activity_id),
-        *(child.workflow_type.name, child.workflow_id),
-        *(nexus.service, nexus.operation),
-    )
 
 
 def _short(text: str) -> str:

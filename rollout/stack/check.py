@@ -48,12 +48,18 @@ def check(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    deployment = load(given.config).deployment
     found = problems() if SUPERVISORD_CONF.exists() else []
+    names: dict[str, str | None] = dict.fromkeys(("deployment", "baseline", "target"))
+    try:
+        wanted = load(given.config).deployment
+    except Misuse as misuse:  # told among the others, once
+        if not any(problem.text.endswith(str(misuse)) for problem in found):
+            found.append(Problem(str(misuse), misuse.code))
+    else:
+        baseline = wanted.baseline or wanted.target
+        names = {"deployment": wanted.name, "baseline": baseline, "target": wanted.target}
     code = max((problem.code for problem in found), default=0)
     if given.json:
-        baseline = deployment.baseline or deployment.target
-        names = {"deployment": deployment.name, "baseline": baseline, "target": deployment.target}
         print(json.dumps({**names, "problems": [problem.text for problem in found]}))
         return code
     for problem in found:

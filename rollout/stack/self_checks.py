@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rollout.base.exit import Misuse
+from rollout.base.last_words import last_words
 from rollout.base.names import UNVERSIONED
 from rollout.base.settings import DEFAULT_DEPLOYMENT, ROLLOUT_FILE, ROOT
 from rollout.core.config import Deployment
@@ -29,7 +30,6 @@ _OURS = ("workers", "rollout", "client", "metrics")  # each of them needs Tempor
 class _Question:
     about: str
     """What a problem's text begins with: a program's name, or nothing."""
-    module: str
     process: subprocess.Popen[str]
 
 
@@ -48,7 +48,7 @@ def _of_temporal(started: Sequence[Launch]) -> Iterator[_Question]:
     """Whether the server that this stack does not run itself is there."""
     ours = [start for start in started if start.module() in _OURS]
     if ours and not any(start.name == "temporal" for start in started):
-        yield _Question("", "connect", _ask(ours[0].environ, "rollout.base.connect"))
+        yield _Question("", _ask(ours[0].environ, "rollout.temporal.namespace"))
 
 
 def _of_rollout(started: Sequence[Launch]) -> Iterator[Problem]:
@@ -67,7 +67,7 @@ def _of_workers(started: Sequence[Launch]) -> Iterator[_Question]:
     for start in started:
         if start.module() == "workers":
             process = _ask(start.environ, *start.command[2:], "--check")
-            yield _Question(f"{start.name}: ", "workers", process)
+            yield _Question(f"{start.name}: ", process)
 
 
 def _ask(environ: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
@@ -91,7 +91,7 @@ def _answer(question: _Question) -> Iterator[Problem]:
         return
     if process.returncode:
         lines = complaint.strip().splitlines() or [f"exit code {process.returncode}"]
-        text = lines[-1].removeprefix(f"{question.module}: ")
+        text = last_words(lines) or lines[-1]
         yield Problem(f"{question.about}{text}", 2 if process.returncode == 2 else 1)
 
 

@@ -30,10 +30,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from rollout.base.exit import Failure, Misuse, finish
 from rollout.base.settings import TOOLS_DIR, metrics_probe_host
 
-__all__ = ["NOT_NEEDED", "behind", "expand", "main", "options", "search_path", "unneeded"]
+__all__ = ["NOT_NEEDED", "behind", "expand", "launch", "main", "options", "search_path", "unneeded"]
 
 NOT_NEEDED = 77
 """The exit code where COMMAND is left out; automake's for a test that is skipped."""
@@ -67,16 +69,21 @@ def search_path() -> str:
     return os.pathsep.join([*own, os.environ.get("PATH", os.defpath)])
 
 
-def options(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The launcher's command line, or that of ``words``; `SystemExit` where it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="rollout launch",
-        description="Become COMMAND, with ${NAME:-default} expanded, tied to supervisord's life.",
-        epilog="example: rollout launch --port 9090 prometheus --web.listen-address=:9090",
+def launch(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rollout launch``."""
+    parser.description = (
+        "Become COMMAND, with ${NAME:-default} expanded, tied to supervisord's life."
     )
+    parser.epilog = "example: rollout launch --port 9090 prometheus --web.listen-address=:9090"
     parser.add_argument("--port", help="wait until this port is free")
     parser.add_argument("--then", help="a command to run once, when COMMAND listens on --port")
-    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a variable for COMMAND, expanded likewise",
+    )
     parser.add_argument(
         "--unless-env",
         action="append",
@@ -87,12 +94,23 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--wait", type=float, default=30.0, help="seconds for --port and --then")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
+    parser.set_defaults(run=_dispatched)
+
+
+def options(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The launcher's command line, or that of ``words``; `SystemExit` where it is wrong."""
+    parser = argparse.ArgumentParser(prog="rollout launch")
+    launch(parser)
     given = parser.parse_args(words)
-    if not given.command:
-        parser.error("COMMAND is missing")
-    if given.then and not given.port:
-        parser.error("--then needs --port")
+    if mistake := _mistake(given):
+        parser.error(mistake)
     return given
+
+
+def _mistake(given: argparse.Namespace) -> str | None:
+    if not given.command:
+        return "COMMAND is missing"
+    return "--then needs --port" if given.then and not given.port else None
 
 
 def behind(words: Sequence[str]) -> Sequence[str] | None:
@@ -108,9 +126,19 @@ def unneeded(given: argparse.Namespace, environ: Mapping[str, str] = os.environ)
     return next((name for name in given.unless_env if environ.get(name)), None)
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(words: Sequence[str] | None = None) -> NoReturn:
     """Parse the command line, wait, and become COMMAND."""
-    given = options(words)
+    finish("launch", lambda: _become(options(words)))
+
+
+def _dispatched(given: argparse.Namespace) -> NoReturn:
+    """Become COMMAND after ``rollout --config FILE launch``, which `options` has not read."""
+    if mistake := _mistake(given):
+        raise Misuse(f"{mistake}; see `rollout launch --help`")
+    _become(given)
+
+
+def _become(given: argparse.Namespace) -> NoReturn:
     _end_with_parent()
     if variable := unneeded(given):
         print(f"launch: {given.command[0]} is not needed: {variable} is set", flush=True)
@@ -125,12 +153,12 @@ def main(words: Sequence[str] | None = None) -> None:
             os.environ[name] = expand(value)
         then = shlex.split(expand(given.then)) if given.then else []
     except KeyError as missing:
-        sys.exit(f"launch: the environment variable {missing.args[0]} is not set")
-    except ValueError:
-        sys.exit(f"launch: {given.port} is not a port")
+        raise Failure(f"the environment variable {missing.args[0]} is not set") from missing
+    except ValueError as error:
+        raise Failure(f"{given.port} is not a port") from error
     program = shutil.which(command[0])
     if program is None:
-        sys.exit(f"launch: {command[0]} is not installed; `make setup` installs it")
+        raise Failure(f"{command[0]} is not installed; `make setup` installs it")
     if port is not None:
         _wait_until(lambda: not _listens(port), given.wait, f"port {port} is still taken")
         if then:
@@ -148,7 +176,7 @@ def _end_with_parent() -> None:
     pr_set_pdeathsig = 1
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it died between the two calls
-        sys.exit("launch: supervisord is gone")
+        raise Failure("supervisord is gone")
 
 
 def _listens(port: int) -> bool:
@@ -168,7 +196,7 @@ def _wait_until(condition: Callable[[], bool], seconds: float, failure: str) -> 
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            sys.exit(f"launch: {failure} after {seconds:g} s")
+            raise Failure(f"{failure} after {seconds:g} s")
         time.sleep(0.1)
 
 

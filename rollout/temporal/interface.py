@@ -36,7 +36,10 @@ class Routing(Observed[Observation], Protocol):
     """
 
     async def perform(self, action: Action, seen: Observation) -> None:
-        """Carry out one ``action``, planned on what was ``seen``. Raises `Refused`."""
+        """`change`, planned on what was ``seen``, and tell of it. Raises `Refused`."""
+
+    async def change(self, action: Action, token: bytes) -> None:
+        """Carry out one ``action`` that is a change of routing, and tell nobody."""
 
     async def claim(self, token: bytes = b"") -> None:
         """Become the manager: the only identity that may change the routing."""

@@ -81,12 +81,13 @@ class DeploymentRouting:
         `Refused` with the server's words.
         """
         try:
-            await self._perform(action, seen.conflict_token)
+            await self.change(action, seen.conflict_token)
         except RPCError as error:
             raise Refused(f"could not {action}: {error.message}") from error
         log.info("done", action=str(action))
 
-    async def _perform(self, action: Action, token: bytes) -> None:
+    async def change(self, action: Action, token: bytes) -> None:
+        """Carry out one action that is a change of routing, and tell nobody."""
         match action:
             case ClaimManager():
                 await self.claim(token)

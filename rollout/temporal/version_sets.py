@@ -5,10 +5,10 @@ Deprecated, and off unless the dynamic config ``frontend.workerVersioningDataAPI
 
 from __future__ import annotations
 
-import asyncio
 from typing import NoReturn
 
 import structlog
+import tenacity
 from temporalio.client import (
     BuildIdOp,
     BuildIdOpAddNewCompatible,
@@ -28,7 +28,8 @@ __all__ = ["VersionSetRouting"]
 
 log = structlog.get_logger(__name__)
 
-_LONGEST_PERIOD = 5.0
+_LONGEST_WAIT = 5.0
+"""Seconds between two tries to take a place."""
 
 
 class VersionSetRouting:
@@ -48,33 +49,29 @@ class VersionSetRouting:
 
         Waits for as long as the server is away. Raises `Failure` where it refuses.
         """
-        period = 0.5
-        while True:
-            try:
-                sets = await self._read()
-                if not any(build_id in builds for builds in sets):
-                    await self._client.update_worker_build_id_compatibility(
-                        self._task_queue, _operation(sets, build_id, strategy), rpc_timeout=TIMEOUT
-                    )
-                    log.info("took its place", task_queue=self._task_queue, strategy=strategy)
-                    return "default"
-            except RPCError as error:
-                if not is_transient(error):
-                    _refused(
-                        error, f"{build_id} cannot be registered for task queue {self._task_queue}"
-                    )
-                log.warning("waiting for Temporal", error=error.message, retry_in_seconds=period)
-                await asyncio.sleep(period)
-                period = min(2 * period, _LONGEST_PERIOD)
-            else:
-                place = _place(sets, build_id)
-                log.info(
-                    "keeping its place",
-                    task_queue=self._task_queue,
-                    place=place,
-                    default=sets[-1][-1],
-                )
-                return place
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(is_transient),
+            wait=tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_WAIT),
+            before_sleep=_say_that_it_waits,
+        )
+        try:
+            place: Place = await retrying(self._take_place, build_id, strategy)
+        except RPCError as error:
+            _refused(error, f"{build_id} cannot be registered for task queue {self._task_queue}")
+        return place
+
+    async def _take_place(self, build_id: str, strategy: str) -> Place:
+        sets = await self._read()
+        if not any(build_id in builds for builds in sets):
+            await self._client.update_worker_build_id_compatibility(
+                self._task_queue, _operation(sets, build_id, strategy), rpc_timeout=TIMEOUT
+            )
+            log.info("took its place", task_queue=self._task_queue, strategy=strategy)
+            return "default"
+        place = _place(sets, build_id)
+        default = sets[-1][-1]
+        log.info("keeping its place", task_queue=self._task_queue, place=place, default=default)
+        return place
 
     async def observe(self) -> VersionSets:
         """Read the version sets once. Raises `Failure` where the server refuses."""
@@ -131,6 +128,12 @@ class VersionSetRouting:
             problems.append(f"the workers could not be listed: {error.message}")
             return None
         return {build_id: sum(polled.values()) for build_id, polled in alive.items()}
+
+
+def _say_that_it_waits(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    pause = round(state.upcoming_sleep, 1)
+    log.warning("waiting for Temporal", error=str(error), retry_in_seconds=pause)
 
 
 def _operation(sets: list[list[str]], build_id: str, strategy: str) -> BuildIdOp:

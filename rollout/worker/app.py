@@ -85,11 +85,11 @@ def load(module_name: str) -> App:
     if not workflows and not activities:
         raise Misuse(f"{module_name} offers nothing: it needs a list WORKFLOWS or ACTIVITIES")
     for thing, mark, kind in (
-        *((w, _DEFINITION, "@workflow.defn class") for w in workflows),
-        *((a, "__temporal_activity_definition", "@activity.defn function") for a in activities),
+        *((w, _DEFINITION, "a @workflow.defn class") for w in workflows),
+        *((a, "__temporal_activity_definition", "an @activity.defn function") for a in activities),
     ):
         if not hasattr(thing, mark):
-            raise Misuse(f"{module_name}: {thing!r} is no {kind}")
+            raise Misuse(f"{module_name}: {thing!r} is not {kind}")
     return App(module_name, workflows, activities, _fingerprint(module))
 
 

@@ -22,21 +22,24 @@ __all__ = ["take_place"]
 log = structlog.get_logger(__name__)
 
 _PERIOD = 0.5
-_LONGEST_PERIOD = 5.0
+"""Seconds between two looks; longer each time, up to ten times that, while something is amiss."""
 
 
-async def take_place(routing: Routing, deployment: str, task_queue: str, build_id: str) -> None:
+async def take_place(
+    routing: Routing, deployment: str, task_queue: str, build_id: str, *, shortest: float = _PERIOD
+) -> None:
     """Route new runs to ``build_id``, and to it the runs of its set, as its strategy says.
 
     A build that has already had its place keeps it: where another has become
-    current since, nothing changes. Raises `Failure` where somebody else manages
-    the deployment.
+    current since, nothing changes. It looks again after ``shortest`` seconds or more,
+    for as long as it takes. Raises `Failure` where somebody else manages the deployment,
+    or the server says no for good.
     """
     config = RolloutConfig(
         deployment=Deployment(name=deployment, target=build_id, pace="all-at-once"),
         verify=Verification(compatible="off"),  # its runs are verified by whoever starts it
     )
-    period, told = _PERIOD, ""
+    period, told = shortest, ""
     while True:
         try:
             seen = _alive(await routing.observe(), build_id, task_queue)
@@ -54,14 +57,14 @@ async def take_place(routing: Routing, deployment: str, task_queue: str, build_i
                 told = decided.reason
             for action in decided.actions:
                 await routing.perform(action, seen)
-            period = _PERIOD
+            period = shortest
         except Refused as refused:
-            period = min(2 * period, _LONGEST_PERIOD)
+            period = min(2 * period, 10 * shortest)
             log.warning("trying again", reason=str(refused), retry_in_seconds=period)
         except RPCError as error:
             if not is_transient(error):
                 raise Failure(f"Temporal refuses: {error.message}") from error
-            period = min(2 * period, _LONGEST_PERIOD)
+            period = min(2 * period, 10 * shortest)
             log.warning("waiting for Temporal", error=error.message, retry_in_seconds=period)
         await asyncio.sleep(period)
 

@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from client.subscribe import as_text
 from rollout.temporal.versions import version_metadata
-from tests.server.test_workers import begun, builds, greet, order, see, settled
+from tests.support.runs import begun, builds, greet, order, see, settled
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually
 from tests.support.worker_process import Command, environ, python, run, worker
@@ -274,4 +274,4 @@ class TestUnversioned:
         """A deployment that no worker has named is told."""
         said = run(temporal_server, *way_out(tmp_path, name), "to", "__unversioned__")
         assert said.returncode == 1
-        assert f"the server knows no deployment {name}" in said.stderr
+        assert f"the server does not know deployment {name}" in said.stderr

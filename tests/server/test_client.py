@@ -21,6 +21,8 @@ import pytest
 from temporalio.client import Client
 
 from client.calls import start_once
+from rollout.base.last_words import sentence
+from rollout.base.log_records import parse
 from rollout.base.settings import ROOT
 from tests.support.demo_worker import CrossingOrder, FailingGreeting, Greeting, Order, demo_worker
 from tests.support.temporal_server import DevServer, free_port
@@ -142,7 +144,7 @@ class TestGreeting:
         arguments = ("--task-queue", name, "--timeout", "1s")
         code, out, err = await run_client(temporal_server.address, *arguments)
         assert (code, out, err.count("\n")) == (1, "", 1)
-        assert err.startswith("client: no worker answered within 1 s;")
+        assert str(sentence(err)).startswith("no worker answered within 1 s;")
         client = await Client.connect(temporal_server.address)
 
         async def is_closed() -> bool:
@@ -157,7 +159,7 @@ class TestGreeting:
         async with demo_worker(temporal_server.address, name, FailingGreeting):
             code, out, err = await run_client(temporal_server.address, "--task-queue", name)
         assert (code, out, err.count("\n")) == (1, "", 1)
-        assert err.endswith("failed: out of ink\n")
+        assert str(sentence(err)).endswith("failed: out of ink")
 
     async def test_says_that_temporal_is_unreachable(self) -> None:
         """With nothing at the address it ends at once, in one line that names the address."""
@@ -230,6 +232,9 @@ class TestLoad:
         assert code == 0
         summary = json.loads(out.splitlines()[-1])
         latency = summary.pop("latency_seconds")
+        assert (summary.pop("event"), summary.pop("level")) == ("load summary", "info")
+        assert parse("load", out.splitlines()[-1]) is not None
+        assert summary.pop("timestamp").endswith("Z")
         assert summary.pop("schedule_lag_seconds").keys() == {"p99"}
         assert list(latency) == ["p50", "p95", "p99", "max"]
         assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"] <= latency["max"]

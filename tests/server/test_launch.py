@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -145,7 +146,7 @@ class TestPort:
             process = launch("--port", str(port), "echo", "begun")
             for _ in range(3):  # it has looked three times, and still waits
                 owner.accept()[0].close()
-            assert "rollout.supervision.launch" in psutil.Process(process.pid).cmdline()
+            assert "launch" in psutil.Process(process.pid).cmdline()
         output, _ = process.communicate(timeout=20)
         assert output == "begun\n"
 
@@ -166,6 +167,16 @@ class TestPort:
             output, _ = process.communicate(timeout=20)
         assert process.returncode == 1
         assert output == f"launch: port {port} is still taken after 0.3 s\n"
+
+    def test_gives_up_with_a_record_where_logs_are_json(self) -> None:
+        """It stands in COMMAND's log, among its records, and is found there by its level."""
+        with socket.create_server(("127.0.0.1", 0)) as owner:
+            port = owner.getsockname()[1]
+            words = ("--port", str(port), "--wait", "0.3", "echo", "begun")
+            output, _ = launch(*words, LOG_FORMAT="json").communicate(timeout=20)
+        (record,) = map(json.loads, output.splitlines())
+        assert record["event"] == f"port {port} is still taken after 0.3 s"
+        assert (record["level"], record["service.name"]) == ("error", "launch")
 
     def test_then_runs_once_the_port_listens(self, tmp_path: Path, marker: str) -> None:
         """The --then command runs when COMMAND listens, tried again until it succeeds."""
@@ -208,3 +219,36 @@ def test_ends_with_supervisord(tmp_path: Path, marker: str) -> None:
     supervisord.kill()
     supervisord.wait(timeout=10)
     eventually(lambda: not marked(marker))
+
+
+class TestAfterAnOptionOfRollout:
+    """``rollout --config FILE launch``, which is read by another parser."""
+
+    def test_becomes_the_command(self) -> None:
+        """It starts COMMAND, as without the option."""
+        done = _rollout("--config", "x", "launch", "echo", "begun")
+        assert (done.returncode, done.stdout) == (0, "begun\n")
+
+    def test_says_what_is_wrong(self) -> None:
+        """A missing COMMAND, or one that is not installed, is told in one line."""
+        missing = _rollout("--config", "x", "launch")
+        unknown = _rollout("--config", "x", "launch", "no-such-program")
+        assert (missing.returncode, missing.stderr) == (
+            2,
+            "rollout: COMMAND is missing; see `rollout launch --help`\n",
+        )
+        assert (unknown.returncode, unknown.stderr) == (
+            1,
+            "rollout: no-such-program is not installed; `make setup` installs it\n",
+        )
+
+
+def _rollout(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rollout", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )

@@ -43,8 +43,9 @@ class Wait:
 
 
 async def connect(server: DevServer) -> Client:
-    """A client whose workers beat every second: those of one client beat together, the first
-    time an interval late.
+    """A client whose workers beat every second.
+
+    Those of one client beat together, the first time an interval late.
     """
     runtime = Runtime(
         telemetry=TelemetryConfig(logging=None), worker_heartbeat_interval=timedelta(seconds=1)

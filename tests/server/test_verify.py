@@ -19,6 +19,7 @@ from temporalio.client import Client, WorkflowHandle
 
 import rollout.replay.verify
 from rollout.base.exit import Failure
+from rollout.base.last_words import sentence
 from rollout.base.settings import ROOT
 from rollout.replay.process import ReplayCommand, replay_command
 from rollout.replay.verification import Replayed, Verification, as_json, render, summary
@@ -408,10 +409,11 @@ class TestReplay:
 
     @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"workflow_id": "a", "history": {}}'])
     def test_bad_input(self, runs: Runs, line: str) -> None:
-        """A line that is no history is named: exit code 2, and nothing on stdout."""
+        """A line that is not a history is named: exit code 2, and nothing on stdout."""
         done = replay(runs.command("v1"), "", line)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("workers: line 2 of the input is no history: ")
+        told = str(sentence(done.stderr))
+        assert told.startswith("line 2 of the input is not a history: ")
         assert done.stderr.count("\n") == 1
 
     async def test_code_that_cannot_be_tried(self, client: Client, runs: Runs) -> None:

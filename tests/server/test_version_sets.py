@@ -15,7 +15,7 @@ from rollout.base.exit import Failure
 from rollout.commands.version_sets import as_json, render
 from rollout.core.version_sets import Build, Place, VersionSets, safe_to_stop
 from rollout.temporal.version_sets import VersionSetRouting
-from tests.server.test_workers import builds, greet, order, settled
+from tests.support.runs import builds, greet, order, settled
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually, until
 from tests.support.worker_process import run, worker

@@ -9,20 +9,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import httpx
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 from rollout.base.settings import ROOT
 from rollout.commands.watch.bars import ASCII, BLOCKS, bar, glyphs_for, trend
+from rollout.commands.watch.live import Lines
 from rollout.commands.watch.picture import render
-from rollout.commands.watch.view import Context, Trends, View, changes, steps, view_of
-from rollout.controller.events import Event
+from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
+from rollout.controller.past import Event
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
 from rollout.core.observation import GateRun, Observation, Ramp, Version
+from rollout.core.steps import step_marks
+from rollout.prometheus.client import prometheus_at
 from rollout.prometheus.traffic import Traffic, read_traffic
 from tests.support.prometheus import Prometheus, expositions
 from tests.support.temporal_server import DevServer, free_port
@@ -219,7 +221,7 @@ class TestSteps:
         self, seen: Observation, now: datetime = NOW
     ) -> list[tuple[float, str, float | None]]:
         """Each step as a tuple."""
-        return [(m.percentage, m.state, m.left) for m in steps(CONFIG, seen, now)]
+        return [(m.percentage, m.state, m.left) for m in step_marks(CONFIG, seen, now)]
 
     def test_from_settling_to_complete(self) -> None:
         """Ahead while v1 settles, then one is *here* with its countdown, at last all are done."""
@@ -235,14 +237,14 @@ class TestSteps:
         """The countdown goes below zero, and the picture says held."""
         assert self.states(RAMPING, NOW + timedelta(seconds=20))[0] == (10, "here", -8.0)
         assert "(held for 8 s)" in "".join(
-            drawn(replace(view(), steps=steps(CONFIG, RAMPING, NOW + timedelta(seconds=20))))
+            drawn(replace(view(), steps=step_marks(CONFIG, RAMPING, NOW + timedelta(seconds=20))))
         )
 
     def test_none_where_nothing_moves_by_steps(self) -> None:
         """Nothing is current, or the pace is manual: no steps."""
-        assert steps(CONFIG, replace(RAMPING, current=None), NOW) == ()
+        assert step_marks(CONFIG, replace(RAMPING, current=None), NOW) == ()
         manual = parse('[deployment]\nname = "shop"\ntarget = "v2"\npace = "manual"')
-        assert steps(manual, RAMPING, NOW) == ()
+        assert step_marks(manual, RAMPING, NOW) == ()
 
 
 class TestChanges:
@@ -287,7 +289,37 @@ class TestChanges:
     )
     def test_each_is_one_sentence(self, after: Observation, told: tuple[str, ...]) -> None:
         """Each change is told once, and a count that merely moves is none."""
-        assert changes(RAMPING, after, "v2") == told
+        assert what_changed(RAMPING, after, "v2") == told
+
+
+class TestLines:
+    """What is told where there is no terminal."""
+
+    def told(self, *views: View) -> list[str]:
+        """Every line, in its order, after those of the first view."""
+        lines = Lines()
+        first, *rest = (lines.news(each) for each in views)
+        assert first
+        return [text for news in rest for _, text in news]
+
+    def test_the_second_builds_note(self) -> None:
+        """A note is told for each build, and not again while it lasts."""
+        notes = ("v1 could not be described: away", "v2 could not be described: away")
+        views = [view(), view(notes=notes[:1]), view(notes=notes), view(notes=notes)]
+        assert self.told(*views) == [f"! {note}" for note in notes]
+
+    def test_a_plan_is_told_by_what_it_says(self) -> None:
+        """Waiting for v3 after v2 is news, the next second of a countdown is not."""
+        waits = [Plan("waiting", f"no worker of {build} has polled yet") for build in ("v2", "v3")]
+        pauses = [
+            Plan("progressing", f"at 10 % for {left} s more", topic=("pauses", "v2", 10))
+            for left in (12, 11)
+        ]
+        assert self.told(*(view(decided=each) for each in (PLAN, *waits, *pauses))) == [
+            "waiting: no worker of v2 has polled yet",
+            "waiting: no worker of v3 has polled yet",
+            "progressing: at 10 % for 12 s more",
+        ]
 
 
 WORKER_PAGE = """
@@ -316,8 +348,8 @@ class TestTraffic:
             try:
                 share = "build_type:temporal_workflow_completed:share30s"
                 eventually(lambda: prometheus.query(share), seconds=30)
-                async with httpx.AsyncClient() as http:
-                    traffic = await read_traffic(http, prometheus.url, "shop")
+                async with prometheus_at(prometheus.url) as asked:
+                    traffic = await read_traffic(asked, "shop")
             finally:
                 prometheus.stop()
         assert (traffic.workflow_type, traffic.problem) == ("Quick", None)
@@ -329,12 +361,11 @@ class TestTraffic:
 
     async def test_prometheus_away_is_a_sentence(self) -> None:
         """Nothing is raised, no share is claimed, and the address is named."""
-        url = f"http://127.0.0.1:{free_port()}"
-        async with httpx.AsyncClient() as http:
-            traffic = await read_traffic(http, url, "shop")
+        port = free_port()
+        async with prometheus_at(f"http://me:secret@127.0.0.1:{port}") as asked:
+            traffic = await read_traffic(asked, "shop")
         assert traffic.share("v1") is None
-        assert traffic.problem
-        assert traffic.problem.startswith(f"Prometheus does not answer at {url}")
+        assert traffic.problem == f"Prometheus gives no numbers: no answer at 127.0.0.1:{port}"
 
 
 WATCH = """
@@ -375,7 +406,7 @@ class TestWatching:
                 file.write_text("[broken")
                 eventually(lambda: "not followed until it is mended" in terminal.text())
                 server.kill()
-                eventually(lambda: "! Temporal cannot be read" in terminal.text(), seconds=30)
+                eventually(lambda: "! could not read from Temporal" in terminal.text(), seconds=30)
                 server.start()
                 eventually(lambda: "Temporal answers again" in terminal.text(), seconds=30)
             before = len(terminal.text())

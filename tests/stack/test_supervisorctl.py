@@ -85,7 +85,7 @@ class TestCommands:
         assert "nothing is current yet" in pending.stdout
         wrong = ctl(clone, "rollout", "no-such-command")
         assert wrong.returncode == 2
-        assert "invalid choice: 'no-such-command'" in wrong.stderr
+        assert "'no-such-command' is not a command" in wrong.stderr
         unread = ctl(clone, "rollout", "to", "'v3")
         assert (unread.returncode, unread.stderr) == (2, "")
         assert unread.stdout == """rollout: "to 'v3" cannot be read: No closing quotation\n"""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
-from rollout.core.observation import Status
+from rollout.core.observation import STATUSES
 from rollout.prometheus.graphs import PROCESS_STATES
 
 __all__ = ["PAGES"]
@@ -53,7 +51,7 @@ def _exporter() -> str:
         labels = f'{deployment},build_id="{build}"'
         lines += [
             f'{prefix}_version_status{{{labels},status="{name}"}} {int(name == status)}'
-            for name in get_args(Status)
+            for name in STATUSES
         ]
         lines += [
             f"{prefix}_version_target_ratio{{{labels}}} {ratio}",

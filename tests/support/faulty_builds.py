@@ -1,4 +1,4 @@
-"""Builds for tests that go wrong: run one with ``--app tests.faulty_builds``."""
+"""Builds for tests that go wrong: run one with ``--app tests.support.faulty_builds``."""
 
 from __future__ import annotations
 

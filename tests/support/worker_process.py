@@ -21,11 +21,13 @@ __all__ = ["Command", "python", "run", "worker"]
 class Command:
     """A command of ours under way; its stderr is JSON, one record a line."""
 
-    def __init__(self, words: list[str], environ: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, words: list[str], environ: dict[str, str], folder: Path, cwd: Path = ROOT
+    ) -> None:
         self.log_file = folder / f"{os.urandom(4).hex()}.log"
         with self.log_file.open("wb") as log:
             self._process = subprocess.Popen(
-                words, cwd=ROOT, env=environ, stdout=log, stderr=subprocess.STDOUT
+                words, cwd=cwd, env=environ, stdout=log, stderr=subprocess.STDOUT
             )
 
     @property
@@ -66,11 +68,11 @@ def environ(server: DevServer, **more: str) -> dict[str, str]:
 
 
 def run(server: DevServer, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run one of our modules to its end."""
+    """Run one of our modules to its end; what it says is text, as for a person."""
     return subprocess.run(
         python(*words),
         cwd=ROOT,
-        env=environ(server, **more),
+        env=environ(server, **{"LOG_FORMAT": "console", **more}),
         capture_output=True,
         text=True,
         timeout=60,

@@ -101,8 +101,8 @@ class TestContract:
         ("source", "message"),
         [
             ("", "offers nothing"),
-            ("class Plain: ...\nWORKFLOWS = [Plain]", r"is no @workflow\.defn class"),
-            ("def plain(): ...\nACTIVITIES = [plain]", r"is no @activity\.defn function"),
+            ("class Plain: ...\nWORKFLOWS = [Plain]", r"is not a @workflow\.defn class"),
+            ("def plain(): ...\nACTIVITIES = [plain]", r"is not an @activity\.defn function"),
             ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of"),
             ("1 / 0", "ZeroDivisionError: division by zero"),
             ("def (", "SyntaxError"),

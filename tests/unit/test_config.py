@@ -41,24 +41,37 @@ def test_the_shipped_file_loads() -> None:
     ("before", "after", "message"),
     [
         ("percentage = 50", "percentage = 110", "line 13: progressive.steps[1].percentage"),
-        ("percentage = 50", "percentage = 5", "line 11: the percentages of the steps"),
+        (
+            "percentage = 50",
+            "percentage = 5",
+            "line 11: progressive.steps: the percentages of the steps, [10, 5], must rise",
+        ),
         (
             'pause = "30s" },\n]',
             "pause = 30 },\n]",
-            "line 13: progressive.steps[1].pause: 30 is no",
+            "line 13: progressive.steps[1].pause: 30 is not a duration: write it in quotes",
         ),
         (
             'settle = "20s"',
             'settle = "20x"',
             "line 10: progressive.settle: '20x' is not a duration",
         ),
-        ('name = "greetings"', 'name = "a.b"', "line 3: deployment name 'a.b'"),
+        ('name = "greetings"', 'name = "a.b"', "line 3: deployment.name: deployment name 'a.b'"),
         ('target = "v2"', "target = v2", "line 6: "),
-        ('target = "v2"', "", "line 2: deployment: Object missing required field `target`"),
-        ("settle", "setle", "line 10: progressive: Object contains unknown field `setle`"),
-        ("[progressive]", "[progresive]", "line 9: Object contains unknown field `progresive`"),
-        ("paused = false", 'pace = "x"', "line 7: deployment.pace: Invalid enum value 'x'"),
-        ('target = "v2"', 'target = "v\'2"', "line 6: build id"),
+        ('target = "v2"', "", "line 2: deployment.target: it is missing"),
+        (
+            "settle",
+            "setle",
+            "line 10: progressive.setle: there is no such key; did you mean settle",
+        ),
+        ("[progressive]", "[progresive]", "line 9: progresive: there is no such key; did you mean"),
+        ("percentage = 10", "zzz = 10", "line 12: progressive.steps[0].zzz: there is no such key"),
+        (
+            "paused = false",
+            'pace = "x"',
+            "line 7: deployment.pace: 'x' is not one of progressive, all-at-once, manual",
+        ),
+        ('target = "v2"', 'target = "v\'2"', "line 6: deployment.target: build id"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(before: str, after: str, message: str) -> None:
@@ -75,7 +88,7 @@ def test_a_mistake_is_named_with_its_line(before: str, after: str, message: str)
     [
         ("", 20, "check 'queue' needs min, max or both"),
         ("min = 2\nmax = 1", 20, "check 'queue': min 2 is above max 1"),
-        ("maximum = 1", 23, "unknown field `maximum`"),
+        ("maximum = 1", 23, "analysis.checks[1].maximum: there is no such key"),
     ],
 )
 def test_a_check_of_ones_own_is_looked_at(bounds: str, line: int, message: str) -> None:
@@ -86,6 +99,113 @@ def test_a_check_of_ones_own_is_looked_at(bounds: str, line: int, message: str) 
         parse(text)
     assert str(caught.value).startswith(f"rollout.toml line {line}: analysis.checks[1]")
     assert message in str(caught.value)
+
+
+V2 = '[deployment]\ntarget = "v2"\n'
+STEP = '{ percentage = 10, pause = "1s" }'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            '[ deployment ]\nname = "a"\n"target" = 2\n',
+            " line 3: deployment.target: it must be text, not a whole number",
+            id="a quoted key, and blanks in its table's header",
+        ),
+        pytest.param(
+            '["deployment"]\ntarget = "v2"\n\'pace\' = "x"\n',
+            " line 3: deployment.pace: 'x' is not one of progressive,",
+            id="a quoted header, and a key in single quotes",
+        ),
+        pytest.param(
+            'deployment.target = "v2"\ndeployment . paused = 1\n',
+            " line 2: deployment.paused: it must be true or false, not a whole number",
+            id="dotted keys",
+        ),
+        pytest.param(
+            'deployment.name = "a"\ndeployment.paused = true\n',
+            ": deployment.target: it is missing",
+            id="a key that is missing in a table of dotted keys: nowhere is its place",
+        ),
+        pytest.param(
+            'limits.versions = 3\ndeployment = { name = "a", target = 7 }\n',
+            " line 2: deployment.target: it must be text, not a whole number",
+            id="an inline table",
+        ),
+        pytest.param(
+            f"{V2}[progressive]\nsteps = [{STEP},\n  {STEP.replace('1s', '1 s')}]\n",
+            " line 5: progressive.steps[1].pause: '1 s' is not a duration",
+            id="inline tables in an array, two of them with the same keys",
+        ),
+        pytest.param(
+            f'{V2}[[progressive.steps]]\npercentage = 10\npause = "1s"\n'
+            '[[ progressive . steps ]]\npercentage = "x"\npause = "1s"\n',
+            " line 7: progressive.steps[1].percentage: it must be a number, not text",
+            id="an array of tables",
+        ),
+        pytest.param(
+            f"{V2}[[progressive.steps]]\npercentage = 10\n",
+            " line 3: progressive.steps[0].pause: it is missing",
+            id="a key that is missing in an array of tables: its table's header",
+        ),
+        pytest.param(
+            f'# target = "v1"\n{V2}[verify]\nsample = 3\n[gate]\nworkflow = "sample = 4"\n'
+            "sample = 5\n",
+            " line 8: gate.sample: there is no such key",
+            id="keys of one name in two tables, in a comment, and in a text",
+        ),
+        pytest.param(
+            f'{V2}[gate]\nworkflow = """\nretries = 1\n"""\nretries = 99\n',
+            " line 7: gate.retries: it must be a whole number <= 20",
+            id="a text of several lines that looks like a key",
+        ),
+        pytest.param(
+            f"{V2}[gate]\nworkflow = 'a'\ntask_queues = [\n  'b',\n  3,\n]\n",
+            " line 7: gate.task_queues[1]: it must be text, not a whole number",
+            id="an element of an array",
+        ),
+        pytest.param(
+            f"{V2}[limits]\nversions = 1\n[deployment.a]\nb = 1\n",
+            " line 5: deployment.a: there is no such key",
+            id="a table that is continued after another",
+        ),
+        pytest.param(
+            f'{V2}"a b.c" = 1\n', " line 3: deployment.a b.c: there is no such key", id="any key"
+        ),
+        pytest.param(
+            f"{V2}paused = true\n'paused' = false\n[limits]\nversions = 'x'\n",
+            " line 4: paused is there twice",
+            id="a key twice",
+        ),
+        pytest.param(
+            'deployment = { target = "v1", target = "v2" }\n',
+            " line 1: target is there twice",
+            id="a key twice in an inline table",
+        ),
+        pytest.param(
+            f"{V2}paused = true\n[limits]\nversions = 3\n[deployment]\npaused = false\n",
+            " line 6: deployment is there twice",
+            id="a table twice",
+        ),
+        pytest.param(
+            'deployment.target = "v2"\n[deployment]\npaused = true\n',
+            " line 2: Redefinition of an existing table",
+            id="a table both ways",
+        ),
+        pytest.param("[deployment\n", " line 1: ", id="no TOML at all"),
+        pytest.param("", ": deployment: it is missing", id="nothing"),
+        pytest.param(
+            V2.replace("\n", "\r\n") + "x = 1\r\n", " line 3: deployment.x: ", id="DOS's lines"
+        ),
+    ],
+)
+def test_the_key_is_named_and_the_line_only_where_it_is_certain(text: str, message: str) -> None:
+    """However TOML is written, the line is the key's own, and none is claimed otherwise."""
+    with pytest.raises(Misuse) as caught:
+        parse(text)
+    assert str(caught.value).startswith(f"rollout.toml{message}")
+    assert "\n" not in str(caught.value)
 
 
 def test_differences_are_told_by_key() -> None:
@@ -110,6 +230,15 @@ def test_an_edit_keeps_everything_else(tmp_path: Path) -> None:
     edit(file, "deployment", paused=True)
     assert file.read_text(encoding="utf-8") == TEXT.replace("paused = false", "paused = true")
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_edit_keeps_the_ends_of_lines(tmp_path: Path) -> None:
+    """A file that was written on Windows stays one."""
+    file = tmp_path / "rollout.toml"
+    text = TEXT.replace("\n", "\r\n").encode()
+    file.write_bytes(text)
+    edit(file, "deployment", paused=True)
+    assert file.read_bytes() == text.replace(b"paused = false", b"paused = true")
 
 
 def test_a_bad_edit_changes_nothing(tmp_path: Path) -> None:

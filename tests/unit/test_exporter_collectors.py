@@ -97,7 +97,7 @@ class TestDeploymentMetrics:
 
     def test_status_is_one_for_the_status_it_has_and_zero_for_all_others(self) -> None:
         """Every status of a version has a series, and exactly the one it has is 1."""
-        metrics = DeploymentMetrics()
+        metrics = DeploymentMetrics(now=lambda: NOW)
         metrics.saw(observation(), "v2")
         found = series(metrics)["temporal_worker_deployment_version_status"]
         assert len(found) == 4 * 8
@@ -110,7 +110,7 @@ class TestDeploymentMetrics:
 
     def test_target_ratios_are_the_shares_of_new_runs(self) -> None:
         """A ramp at 10 % gives the ramping version 0.1, the current one 0.9, any other 0."""
-        metrics = DeploymentMetrics()
+        metrics = DeploymentMetrics(now=lambda: NOW)
         metrics.saw(observation(), "v2")
         assert series(metrics)["temporal_worker_deployment_version_target_ratio"] == {
             version_labels("v0"): 0.0,
@@ -121,7 +121,7 @@ class TestDeploymentMetrics:
 
     def test_only_the_drained_version_is_safe_to_stop(self) -> None:
         """Safe to stop is 1 for a drained version without open runs, and 0 for all others."""
-        metrics = DeploymentMetrics()
+        metrics = DeploymentMetrics(now=lambda: NOW)
         metrics.saw(observation(), "v2")
         found = series(metrics)["temporal_worker_deployment_version_safe_to_stop"]
         assert found == {
@@ -131,9 +131,16 @@ class TestDeploymentMetrics:
             version_labels("v3"): 0.0,
         }
 
+    def test_nothing_is_safe_to_stop_by_an_old_observation(self) -> None:
+        """Where the observation itself is old it proves nothing, however lately it came in."""
+        metrics = DeploymentMetrics(now=lambda: NOW + timedelta(seconds=31))
+        metrics.saw(observation(), "v2")
+        found = series(metrics)["temporal_worker_deployment_version_safe_to_stop"]
+        assert set(found.values()) == {0.0}
+
     def test_what_is_not_known_has_no_series(self) -> None:
         """Open runs, workers and the time of draining are absent, not zero, where unknown."""
-        metrics = DeploymentMetrics()
+        metrics = DeploymentMetrics(now=lambda: NOW)
         metrics.saw(observation(), "v2")
         found = series(metrics)
         prefix = "temporal_worker_deployment_version"
@@ -147,7 +154,7 @@ class TestDeploymentMetrics:
 
     def test_routing_changes_carry_the_time_and_the_version_that_took_the_place(self) -> None:
         """A routing change is a time per kind; one that left the place empty has no build id."""
-        metrics = DeploymentMetrics()
+        metrics = DeploymentMetrics(now=lambda: NOW)
         name = "temporal_worker_deployment_routing_change_time_seconds"
         current = (NOW - timedelta(minutes=5)).timestamp()
         ramping = (NOW - timedelta(seconds=30)).timestamp()
@@ -161,7 +168,7 @@ class TestDeploymentMetrics:
 
     def test_one_failed_read_leaves_no_gap_but_says_so(self) -> None:
         """After a read that failed `up` is 0 at once, and the versions stay for a while."""
-        metrics = DeploymentMetrics(clock := Clock())
+        metrics = DeploymentMetrics(clock := Clock(), now=lambda: NOW)
         metrics.saw(observation(), "v2")
         assert series(metrics)["temporal_worker_deployment_up"] == {labels(): 1.0}
         metrics.missed()
@@ -172,7 +179,7 @@ class TestDeploymentMetrics:
 
     def test_stale_versions_disappear(self) -> None:
         """Without a fresh observation only `up` 0 and the time of the last one are left."""
-        metrics = DeploymentMetrics(clock := Clock())
+        metrics = DeploymentMetrics(clock := Clock(), now=lambda: NOW)
         metrics.saw(observation(), "v2")
         clock.seconds += STALE_AFTER
         assert series(metrics) == {
@@ -182,7 +189,9 @@ class TestDeploymentMetrics:
 
     def test_before_the_first_observation_it_is_down(self) -> None:
         """An exporter that never reached Temporal serves `up` 0 and nothing else."""
-        assert series(DeploymentMetrics()) == {"temporal_worker_deployment_up": {labels(): 0.0}}
+        assert series(DeploymentMetrics(now=lambda: NOW)) == {
+            "temporal_worker_deployment_up": {labels(): 0.0}
+        }
 
 
 class TestProcessMetrics:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from rollout.commands.history import as_json, events_of
-from rollout.controller.events import Event, LogTail, all_deeds
+from rollout.controller.past import Event, LogTail, all_deeds
 from rollout.core.observation import Observation, Ramp, Version
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=timezone.utc)
@@ -53,14 +53,16 @@ class TestControllerLog:
             + record(4, "plan", phase="progressing", reason="at 10 % for 30 s more")
             + record(5, "plan", phase="blocked", reason="rolling v2 back: too slow")
             + record(6, "Temporal cannot be read", error="connection refused")
+            + record(7, "plan", phase="waiting", reason="no worker of v3 has polled yet")
         )
         deeds = list(all_deeds(tmp_path, "shop"))
-        assert [(event.at - NOW).seconds for event in deeds] == [1, 2, 3, 5]
+        assert [(event.at - NOW).seconds for event in deeds] == [1, 2, 3, 5, 7]
         assert [event.text for event in deeds] == [
             'rollout.toml: target = "v2" (was "v1")',
             "replay of v1's runs on v2: passed",
             "rollout: ramp v2 to 10 %",
             "blocked: rolling v2 back: too slow",
+            "waiting: no worker of v3 has polled yet",
         ]
 
 

@@ -1,4 +1,4 @@
-"""The planner: tables of observations, and whole rollouts on a synthetic clock and world."""
+"""The planner: tables of observations, and whole rollouts of a synthetic deployment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,16 @@ from rollout.core.actions import (
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import BuildSample, GateRun, Measurements, Observation, Ramp
 from rollout.core.plan import plan
-from tests.support.world import ME, T0, World, config, fresh, routing, seen, version
+from tests.support.synthetic_deployment import (
+    ME,
+    T0,
+    SyntheticDeployment,
+    config,
+    fresh,
+    routing,
+    seen,
+    version,
+)
 
 V1 = version("v1", "current", first_activated_at=T0 - timedelta(minutes=4))
 V2 = version("v2")
@@ -307,18 +316,18 @@ class TestWithoutManager:
 class TestWholeRollouts:
     """From nothing to complete, each output fed back as the next observation."""
 
-    def started(self) -> World:
-        """A world on which v1 is current and v2 polls."""
-        world = World()
-        world.register(fresh("v1", "compatible"))
-        world.register(fresh("v2"))
-        return world
+    def started(self) -> SyntheticDeployment:
+        """A deployment in which v1 is current and v2 polls."""
+        synthetic = SyntheticDeployment()
+        synthetic.register(fresh("v1", "compatible"))
+        synthetic.register(fresh("v2"))
+        return synthetic
 
     def test_the_shipped_pace(self) -> None:
         """v1 first, and after settling v2 at 10 %, 50 % and 100 %, with the pauses between."""
-        world = self.started()
-        assert world.run(config(), 120).phase == "complete"
-        assert routing(world) == [
+        synthetic = self.started()
+        assert synthetic.run(config(), 120).phase == "complete"
+        assert routing(synthetic) == [
             (1, SetCurrent("v1")),
             (21, SetRamp("v2", 10)),
             (51, SetRamp("v2", 50)),
@@ -327,9 +336,9 @@ class TestWholeRollouts:
 
     def test_slow_rounds_skip_no_step(self) -> None:
         """A controller that looks only every 45 s still takes every step, one at a time."""
-        world = self.started()
-        world.run(config(), 400, period=45)
-        assert [a for _, a in routing(world)] == [
+        synthetic = self.started()
+        synthetic.run(config(), 400, period=45)
+        assert [a for _, a in routing(synthetic)] == [
             SetCurrent("v1"),
             SetRamp("v2", 10),
             SetRamp("v2", 50),
@@ -338,11 +347,11 @@ class TestWholeRollouts:
 
     def test_a_new_target_in_mid_ramp(self) -> None:
         """A superseding target ends the old ramp, and starts its own from the first step."""
-        world = self.started()
-        world.run(config(), 60)
-        world.register(fresh("v3"))
-        world.run(config(target="v3"), 90)
-        assert [a for _, a in routing(world)][3:] == [
+        synthetic = self.started()
+        synthetic.run(config(), 60)
+        synthetic.register(fresh("v3"))
+        synthetic.run(config(target="v3"), 90)
+        assert [a for _, a in routing(synthetic)][3:] == [
             ClearRamp(),
             SetRamp("v3", 10),
             SetRamp("v3", 50),
@@ -351,111 +360,113 @@ class TestWholeRollouts:
 
     def test_a_pause_in_mid_ramp(self) -> None:
         """While paused nothing moves; afterwards the ramp goes on where it was."""
-        world = self.started()
-        world.run(config(), 40)
-        before = len(world.history)
-        world.run(config(paused=True), 300)
-        assert len(world.history) == before
-        assert world.run(config(), 60).phase == "complete"
+        synthetic = self.started()
+        synthetic.run(config(), 40)
+        before = len(synthetic.history)
+        synthetic.run(config(paused=True), 300)
+        assert len(synthetic.history) == before
+        assert synthetic.run(config(), 60).phase == "complete"
 
     def test_a_target_that_dies_in_mid_ramp(self) -> None:
         """Its share goes back to the current version, and it begins anew once it lives."""
-        world = self.started()
-        world.run(config(), 40)
-        before = len(routing(world))
-        world.change("v2", workers=0)
-        decided = world.run(config(), 300)
+        synthetic = self.started()
+        synthetic.run(config(), 40)
+        before = len(routing(synthetic))
+        synthetic.change("v2", workers=0)
+        decided = synthetic.run(config(), 300)
         assert decided.reason == "v2 has no live worker"
-        assert [a for _, a in routing(world)][before:] == [ClearRamp()]
-        world.change("v2", workers=1)
-        assert world.run(config(), 90).phase == "complete"
+        assert [a for _, a in routing(synthetic)][before:] == [ClearRamp()]
+        synthetic.change("v2", workers=1)
+        assert synthetic.run(config(), 90).phase == "complete"
 
     def test_a_target_that_nobody_knows(self) -> None:
         """A new target that does not exist ends the old one's ramp, which nobody wants any more."""
-        world = self.started()
-        world.run(config(), 40)
-        decided = world.run(config(target="v9"), 30)
+        synthetic = self.started()
+        synthetic.run(config(), 40)
+        decided = synthetic.run(config(target="v9"), 30)
         assert decided == Plan("waiting", "no worker of v9 has polled yet")
-        assert world.state.ramping is None
+        assert synthetic.state.ramping is None
 
     def test_back_from_workers_without_a_version(self) -> None:
         """Where the baseline's workers are gone, the live target becomes current, not the dead."""
-        world = self.started()
-        world.run(config(), 120)
-        world.run(config(target="__unversioned__"), 5)
-        assert world.state.current is None
-        world.change("v1", workers=0)
-        world.run(config(), 5)
-        assert world.state.current == "v2"
-        world.state = replace(world.state, current=None)
-        world.change("v2", workers=0)
-        decided = world.run(config(), 5)
+        synthetic = self.started()
+        synthetic.run(config(), 120)
+        synthetic.run(config(target="__unversioned__"), 5)
+        assert synthetic.state.current is None
+        synthetic.change("v1", workers=0)
+        synthetic.run(config(), 5)
+        assert synthetic.state.current == "v2"
+        synthetic.state = replace(synthetic.state, current=None)
+        synthetic.change("v2", workers=0)
+        decided = synthetic.run(config(), 5)
         reason = "no build to make current: no live worker of v1 or v2 that is not blocked"
         assert decided == Plan("waiting", reason)
 
     def test_a_blocked_build_does_not_come_back_that_way(self) -> None:
         """From workers without a version new runs go to no build that was rolled back."""
-        world = self.started()
-        world.run(config(), 120)
-        world.run(config(target="__unversioned__"), 5)
-        world.change("v1", workers=0)
-        world.change("v2", blocked="it was bad")
-        assert world.run(config(), 5).phase == "blocked"
-        assert world.state.current is None
-        world.run(config(unblock="v2"), 5)
-        assert world.state.current == "v2"
+        synthetic = self.started()
+        synthetic.run(config(), 120)
+        synthetic.run(config(target="__unversioned__"), 5)
+        synthetic.change("v1", workers=0)
+        synthetic.change("v2", blocked="it was bad")
+        assert synthetic.run(config(), 5).phase == "blocked"
+        assert synthetic.state.current is None
+        synthetic.run(config(unblock="v2"), 5)
+        assert synthetic.state.current == "v2"
 
     def test_a_task_queue_without_a_worker(self) -> None:
         """A target that lacks a worker where the current version has one gets no traffic."""
-        world = self.started()
-        world.change("v1", queues=frozenset({"q", "extra"}))
-        world.change("v2", queues=frozenset({"q"}))
-        decided = world.run(config(), 40)
+        synthetic = self.started()
+        synthetic.change("v1", queues=frozenset({"q", "extra"}))
+        synthetic.change("v2", queues=frozenset({"q"}))
+        decided = synthetic.run(config(), 40)
         assert decided.reason == "v2 has no live worker on task queue extra, which v1 has"
-        assert world.state.ramping is None
-        assert world.run(config(ignore_missing_task_queues=True), 1).reason == "next step: 10 %"
-        assert routing(world)[-1][1] == SetRamp("v2", 10, ignore_missing_task_queues=True)
+        assert synthetic.state.ramping is None
+        assert synthetic.run(config(ignore_missing_task_queues=True), 1).reason == "next step: 10 %"
+        assert routing(synthetic)[-1][1] == SetRamp("v2", 10, ignore_missing_task_queues=True)
         # In mid-ramp its share goes back, as where all of its workers are dead.
-        world.run(config(), 1)
-        assert world.state.ramping is None
+        synthetic.run(config(), 1)
+        assert synthetic.state.ramping is None
 
     @pytest.mark.parametrize("build_id", ["v1", "v2"])
     def test_metadata_that_cannot_be_read(self, build_id: str) -> None:
         """What could not be read is not taken for absent: nothing is routed meanwhile."""
-        world = self.started()
-        world.run(config(), 40)
-        before = len(world.history)
-        world.change(build_id, described=False, strategy=None, version_set=None)
-        decided = world.run(config(), 120)
+        synthetic = self.started()
+        synthetic.run(config(), 40)
+        before = len(synthetic.history)
+        synthetic.change(build_id, described=False, strategy=None, version_set=None)
+        decided = synthetic.run(config(), 120)
         assert decided.reason == f"{build_id} could not be described; v2 stays at 10 %"
-        assert len(world.history) == before
+        assert len(synthetic.history) == before
 
     def test_somebody_else_takes_over(self) -> None:
         """Nothing is changed while another identity manages the deployment."""
-        world = self.started()
-        world.run(config(), 40)
-        before = len(world.history)
-        world.state = replace(world.state, manager="someone@else")
-        assert world.run(config(), 100).phase == "blocked"
-        assert len(world.history) == before
+        synthetic = self.started()
+        synthetic.run(config(), 40)
+        before = len(synthetic.history)
+        synthetic.state = replace(synthetic.state, manager="someone@else")
+        assert synthetic.run(config(), 100).phase == "blocked"
+        assert len(synthetic.history) == before
 
     def test_a_ramp_changed_by_hand(self) -> None:
         """A percentage set by hand is kept for a pause from then, and then goes on upwards."""
-        world = self.started()
-        world.run(config(), 30)
-        world.state = replace(world.state, ramping=Ramp("v2", 80), ramping_changed_at=world.now)
-        world.run(config(), 40)
-        assert [a for _, a in routing(world)][2:] == [SetCurrent("v2")]
+        synthetic = self.started()
+        synthetic.run(config(), 30)
+        synthetic.state = replace(
+            synthetic.state, ramping=Ramp("v2", 80), ramping_changed_at=synthetic.now
+        )
+        synthetic.run(config(), 40)
+        assert [a for _, a in routing(synthetic)][2:] == [SetCurrent("v2")]
 
     @pytest.mark.parametrize("die_after", range(8))
     def test_a_restart_changes_nothing(self, die_after: int) -> None:
         """A controller killed after any of its actions and started later takes the same steps."""
-        world = self.started()
-        world.run(config(), 120, die_after=die_after)
-        assert len(world.history) == min(die_after, 7)
-        world.now += timedelta(seconds=10)
-        assert world.run(config(), 150).phase == "complete"
-        assert [a for _, a in routing(world)] == [
+        synthetic = self.started()
+        synthetic.run(config(), 120, die_after=die_after)
+        assert len(synthetic.history) == min(die_after, 7)
+        synthetic.now += timedelta(seconds=10)
+        assert synthetic.run(config(), 150).phase == "complete"
+        assert [a for _, a in routing(synthetic)] == [
             SetCurrent("v1"),
             SetRamp("v2", 10),
             SetRamp("v2", 50),
@@ -464,16 +475,16 @@ class TestWholeRollouts:
 
     def test_compatible_then_incompatible(self) -> None:
         """v1.1 joins v1's set and takes its runs; v2 begins a set and takes none."""
-        world = World()
-        world.register(fresh("v1", "compatible"))
-        world.register(fresh("v1.1", "compatible"))
-        world.register(fresh("v2"))
-        world.run(config(target="v1"), 5)
-        world.change("v1", open_runs=4)
-        world.run(config("all-at-once", target="v1.1"), 5)
-        world.change("v1.1", open_runs=3)
-        world.run(config("all-at-once"), 5)
-        assert [a for _, a in world.history if isinstance(a, (JoinSet, MoveRuns))] == [
+        synthetic = SyntheticDeployment()
+        synthetic.register(fresh("v1", "compatible"))
+        synthetic.register(fresh("v1.1", "compatible"))
+        synthetic.register(fresh("v2"))
+        synthetic.run(config(target="v1"), 5)
+        synthetic.change("v1", open_runs=4)
+        synthetic.run(config("all-at-once", target="v1.1"), 5)
+        synthetic.change("v1.1", open_runs=3)
+        synthetic.run(config("all-at-once"), 5)
+        assert [a for _, a in synthetic.history if isinstance(a, (JoinSet, MoveRuns))] == [
             JoinSet("v1", "v1"),
             JoinSet("v1.1", "v1"),
             MoveRuns("v1", "v1.1"),
@@ -492,20 +503,20 @@ retries = 1
 class TestGate:
     """No traffic before a pinned run has completed on every task queue."""
 
-    def world(self) -> World:
-        """A world on which v1 is current for long, and v2 polls."""
-        world = World()
-        world.register(fresh("v1"))
-        world.run(config(target="v1"), 30)
-        world.register(fresh("v2"))
-        world.history.clear()
-        return world
+    def synthetic(self) -> SyntheticDeployment:
+        """A deployment in which v1 is current for long, and v2 polls."""
+        synthetic = SyntheticDeployment()
+        synthetic.register(fresh("v1"))
+        synthetic.run(config(target="v1"), 30)
+        synthetic.register(fresh("v2"))
+        synthetic.history.clear()
+        return synthetic
 
     def test_each_queue_has_to_pass(self) -> None:
         """One try on each queue, one after the other, and then the first step."""
-        world = self.world()
-        world.run(config(more=GATE), 4)
-        assert [action for _, action in world.history] == [
+        synthetic = self.synthetic()
+        synthetic.run(config(more=GATE), 4)
+        assert [action for _, action in synthetic.history] == [
             StartGate("v2", "q", 1),
             StartGate("v2", "r", 1),
             JoinSet("v2", "v2"),
@@ -514,22 +525,24 @@ class TestGate:
 
     def test_a_failed_try_is_repeated(self) -> None:
         """A try that fails is followed by the retries that are configured, and those suffice."""
-        world = self.world()
-        world.gate_outcome = lambda attempt: "passed" if attempt == 2 else "failed"
-        assert world.run(config("all-at-once", more=GATE), 6).phase == "complete"
-        tries = [(a.task_queue, a.attempt) for _, a in world.history if isinstance(a, StartGate)]
+        synthetic = self.synthetic()
+        synthetic.gate_outcome = lambda attempt: "passed" if attempt == 2 else "failed"
+        assert synthetic.run(config("all-at-once", more=GATE), 6).phase == "complete"
+        tries = [
+            (a.task_queue, a.attempt) for _, a in synthetic.history if isinstance(a, StartGate)
+        ]
         assert tries == [("q", 1), ("q", 2), ("r", 1), ("r", 2)]
 
     def test_a_gate_that_stays_shut_blocks(self) -> None:
         """After the last retry nothing more is tried, and the reason says what failed."""
-        world = self.world()
-        world.gate_outcome = lambda _attempt: "failed"
-        decided = world.run(config(more=GATE), 60)
+        synthetic = self.synthetic()
+        synthetic.gate_outcome = lambda _attempt: "failed"
+        decided = synthetic.run(config(more=GATE), 60)
         assert decided == Plan(
             "blocked", "the gate of v2 failed on q: boom; `rollout retry v2` tries again"
         )
-        assert len(world.history) == 2
-        assert routing(world) == []
+        assert len(synthetic.history) == 2
+        assert routing(synthetic) == []
 
     def test_a_running_gate_is_waited_for(self) -> None:
         """While a try runs nothing is started and nothing is routed."""
@@ -542,46 +555,46 @@ class TestGate:
 class TestVerification:
     """A compatible build gets traffic once runs of the current one replay on it."""
 
-    def world(self) -> World:
-        """A world on which v1 is current, and a compatible v1.1 polls."""
-        world = World()
-        world.register(fresh("v1"))
-        world.run(config(target="v1"), 5)
-        world.register(fresh("v1.1", "compatible"))
-        world.history.clear()
-        return world
+    def synthetic(self) -> SyntheticDeployment:
+        """A deployment in which v1 is current, and a compatible v1.1 polls."""
+        synthetic = SyntheticDeployment()
+        synthetic.register(fresh("v1"))
+        synthetic.run(config(target="v1"), 5)
+        synthetic.register(fresh("v1.1", "compatible"))
+        synthetic.history.clear()
+        return synthetic
 
     def test_it_is_tried_first(self) -> None:
         """The replay comes before everything else that concerns the target."""
-        world = self.world()
-        assert world.run(config("all-at-once", target="v1.1"), 5).phase == "complete"
-        assert [action for _, action in world.history][:2] == [
+        synthetic = self.synthetic()
+        assert synthetic.run(config("all-at-once", target="v1.1"), 5).phase == "complete"
+        assert [action for _, action in synthetic.history][:2] == [
             Verify("v1.1", "v1"),
             JoinSet("v1.1", "v1"),
         ]
 
     def test_a_broken_replay_blocks(self) -> None:
         """A build whose replay broke gets no traffic, and the reason says what broke."""
-        world = self.world()
-        world.verify_outcome = "order-1 breaks at event 12"
-        decided = world.run(config("all-at-once", target="v1.1"), 30)
+        synthetic = self.synthetic()
+        synthetic.verify_outcome = "order-1 breaks at event 12"
+        decided = synthetic.run(config("all-at-once", target="v1.1"), 30)
         assert decided.phase == "blocked"
         assert decided.reason.startswith("v1.1 is not compatible: order-1 breaks at event 12;")
-        assert [action for _, action in world.history] == [Verify("v1.1", "v1")]
+        assert [action for _, action in synthetic.history] == [Verify("v1.1", "v1")]
 
     def test_it_holds_for_the_runs_that_were_replayed(self) -> None:
         """A pass against another build's runs says nothing of the current one's."""
-        world = self.world()
-        world.change("v1.1", verified={"v0": "passed"})
-        world.run(config("all-at-once", target="v1.1"), 5)
-        assert world.history[0][1] == Verify("v1.1", "v1")
+        synthetic = self.synthetic()
+        synthetic.change("v1.1", verified={"v0": "passed"})
+        synthetic.run(config("all-at-once", target="v1.1"), 5)
+        assert synthetic.history[0][1] == Verify("v1.1", "v1")
 
     def test_it_can_be_switched_off(self) -> None:
         """With compatible = "off" nothing is replayed."""
-        world = self.world()
+        synthetic = self.synthetic()
         off = config("all-at-once", target="v1.1", more='[verify]\ncompatible = "off"')
-        assert world.run(off, 5).phase == "complete"
-        assert not [action for _, action in world.history if isinstance(action, Verify)]
+        assert synthetic.run(off, 5).phase == "complete"
+        assert not [action for _, action in synthetic.history if isinstance(action, Verify)]
 
 
 ANALYSIS = """
@@ -595,15 +608,15 @@ then = "rollback"
 class TestAnalysis:
     """The metrics of target and current decide whether a step is followed by the next."""
 
-    def world(self) -> World:
-        """A world on which v2 has just been ramped to 10 %."""
-        world = World()
-        world.register(fresh("v1"))
-        world.register(fresh("v2"))
-        world.run(config(more=ANALYSIS), 24)
-        assert world.state.ramping == Ramp("v2", 10)
-        world.history.clear()
-        return world
+    def synthetic(self) -> SyntheticDeployment:
+        """A deployment in which v2 has just been ramped to 10 %."""
+        synthetic = SyntheticDeployment()
+        synthetic.register(fresh("v1"))
+        synthetic.register(fresh("v2"))
+        synthetic.run(config(more=ANALYSIS), 24)
+        assert synthetic.state.ramping == Ramp("v2", 10)
+        synthetic.history.clear()
+        return synthetic
 
     def failing(self, target: str, current: str) -> Measurements:
         """Three of ten activities of the target fail."""
@@ -612,78 +625,78 @@ class TestAnalysis:
 
     def test_a_healthy_target_goes_on(self) -> None:
         """Nothing wrong: the shipped pace, unchanged."""
-        world = self.world()
-        assert world.run(config(more=ANALYSIS), 70).phase == "complete"
+        synthetic = self.synthetic()
+        assert synthetic.run(config(more=ANALYSIS), 70).phase == "complete"
 
     def test_a_failing_target_is_rolled_back_within_its_step(self) -> None:
         """It is blocked first, then the ramp ends, at once; and it stays out."""
-        world = self.world()
-        world.measure = self.failing
-        assert world.run(config(more=ANALYSIS), 1).phase == "blocked"
-        assert [type(action) for _, action in world.history] == [Block, ClearRamp]
-        assert world.run(config(more=ANALYSIS), 300).reason.startswith("v2 was rolled back: ")
-        assert len(world.history) == 2
+        synthetic = self.synthetic()
+        synthetic.measure = self.failing
+        assert synthetic.run(config(more=ANALYSIS), 1).phase == "blocked"
+        assert [type(action) for _, action in synthetic.history] == [Block, ClearRamp]
+        assert synthetic.run(config(more=ANALYSIS), 300).reason.startswith("v2 was rolled back: ")
+        assert len(synthetic.history) == 2
 
     def test_while_paused_it_is_only_told(self) -> None:
         """A person has the traffic: the reason says what analysis would do, and nothing is done."""
-        world = self.world()
-        assert world.run(config(paused=True, more=ANALYSIS), 1).reason == (
+        synthetic = self.synthetic()
+        assert synthetic.run(config(paused=True, more=ANALYSIS), 1).reason == (
             "paused in rollout.toml; v2 stays at 10 %"
         )
-        world.measure = self.failing
-        decided = world.run(config(paused=True, more=ANALYSIS), 30)
+        synthetic.measure = self.failing
+        decided = synthetic.run(config(paused=True, more=ANALYSIS), 30)
         assert decided.phase == "paused"
         assert decided.reason.startswith(
             "paused in rollout.toml; v2 stays at 10 %; analysis would roll it back: "
         )
-        assert not world.history
+        assert not synthetic.history
 
     def test_killed_between_block_and_routing(self) -> None:
         """A controller killed after the block ends the ramp when it comes back."""
-        world = self.world()
-        world.measure = self.failing
-        world.run(config(more=ANALYSIS), 5, die_after=1)
-        assert world.state.ramping == Ramp("v2", 10)
-        world.run(config(more=ANALYSIS), 5)
-        assert [type(action) for _, action in world.history] == [Block, ClearRamp]
+        synthetic = self.synthetic()
+        synthetic.measure = self.failing
+        synthetic.run(config(more=ANALYSIS), 5, die_after=1)
+        assert synthetic.state.ramping == Ramp("v2", 10)
+        synthetic.run(config(more=ANALYSIS), 5)
+        assert [type(action) for _, action in synthetic.history] == [Block, ClearRamp]
 
     def test_the_operator_may_lift_the_block(self) -> None:
         """A build named in `unblock` goes through its steps again."""
-        world = self.world()
-        world.measure = self.failing
-        world.run(config(more=ANALYSIS), 5)
-        world.measure = World().measure
+        synthetic = self.synthetic()
+        synthetic.measure = self.failing
+        synthetic.run(config(more=ANALYSIS), 5)
+        synthetic.measure = SyntheticDeployment().measure
         lifted = config(unblock="v2", more=ANALYSIS)
-        assert world.run(lifted, 120).phase == "complete"
+        assert synthetic.run(lifted, 120).phase == "complete"
 
     def test_a_block_is_lifted_once(self) -> None:
         """A build that fails again stays out, although `unblock` still names it."""
-        world = self.world()
-        world.measure = self.failing
+        synthetic = self.synthetic()
+        synthetic.measure = self.failing
         named = config(unblock="v2", more=ANALYSIS)
-        decided = world.run(named, 300)
+        decided = synthetic.run(named, 300)
         assert decided.phase == "blocked"
         assert decided.reason.startswith("v2 was rolled back: ")
-        kinds = [type(action) for _, action in world.history]
+        kinds = [type(action) for _, action in synthetic.history]
         assert kinds == [Block, ClearRamp, LiftBlock, SetRamp, Block, ClearRamp]
 
     def test_without_prometheus_it_holds_and_then_does_as_told(self) -> None:
         """Prometheus away never advances; after max_hold the configured end is taken."""
-        world = self.world()
+        synthetic = self.synthetic()
         nothing = BuildSample("v2")
-        world.measure = lambda _t, _c: Measurements(60, nothing, nothing, problem="no answer")
-        assert world.run(config(more=ANALYSIS), 40).reason.startswith("held at 10 %: ")
-        assert world.history == []
-        world.run(config(more=ANALYSIS), 60)
-        assert [type(action) for _, action in world.history] == [Block, ClearRamp]
+        synthetic.measure = lambda _t, _c: Measurements(60, nothing, nothing, problem="no answer")
+        assert synthetic.run(config(more=ANALYSIS), 40).reason.startswith("held at 10 %: ")
+        assert synthetic.history == []
+        synthetic.run(config(more=ANALYSIS), 60)
+        assert [type(action) for _, action in synthetic.history] == [Block, ClearRamp]
 
     def test_unmeasured_is_held(self) -> None:
         """A look that brought no measurements at all holds the step."""
-        world = self.world()
-        world.measure = lambda _t, _c: None
-        decided = world.run(config(more=ANALYSIS), 60)
+        synthetic = self.synthetic()
+        synthetic.measure = lambda _t, _c: None
+        decided = synthetic.run(config(more=ANALYSIS), 60)
         assert decided.reason == "held at 10 %: nothing has been measured yet"
-        assert world.history == []
+        assert synthetic.history == []
 
 
 def steps_to(build_id: str) -> list[Action]:
@@ -694,102 +707,102 @@ def steps_to(build_id: str) -> list[Action]:
 class TestRollback:
     """Back to a version that was current before."""
 
-    def world(self) -> World:
-        """A world on which v2 has followed v1."""
-        world = World()
-        world.register(fresh("v1"))
-        world.register(fresh("v2"))
-        world.run(config("all-at-once", target="v1"), 5)
-        world.run(config("all-at-once"), 5)
-        assert world.state.current == "v2"
-        world.history.clear()
-        return world
+    def synthetic(self) -> SyntheticDeployment:
+        """A deployment in which v2 has followed v1."""
+        synthetic = SyntheticDeployment()
+        synthetic.register(fresh("v1"))
+        synthetic.register(fresh("v2"))
+        synthetic.run(config("all-at-once", target="v1"), 5)
+        synthetic.run(config("all-at-once"), 5)
+        assert synthetic.state.current == "v2"
+        synthetic.history.clear()
+        return synthetic
 
     def test_it_is_one_change_at_once(self) -> None:
         """A target that was current before the current one is current in one change, unramped."""
-        world = self.world()
+        synthetic = self.synthetic()
         assert (
-            world.run(config(target="v1", rollback=True, more=GATE + ANALYSIS), 3).phase
+            synthetic.run(config(target="v1", rollback=True, more=GATE + ANALYSIS), 3).phase
             == "complete"
         )
-        assert routing(world) == [(10, SetCurrent("v1", ignore_missing_task_queues=True))]
+        assert routing(synthetic) == [(10, SetCurrent("v1", ignore_missing_task_queues=True))]
 
     def test_it_starts_stopped_workers_first(self) -> None:
         """Where the old workers have been stopped they are started, and then routed to."""
-        world = self.world()
-        world.change("v1", process="STOPPED", workers=0)
-        assert world.run(config(target="v1", rollback=True), 3).phase == "complete"
+        synthetic = self.synthetic()
+        synthetic.change("v1", process="STOPPED", workers=0)
+        assert synthetic.run(config(target="v1", rollback=True), 3).phase == "complete"
         back = SetCurrent("v1", ignore_missing_task_queues=True)
-        assert [action for _, action in world.history] == [StartProgram("v1"), back]
+        assert [action for _, action in synthetic.history] == [StartProgram("v1"), back]
 
     def test_dead_workers_are_waited_for(self) -> None:
         """Where the old workers are dead and not ours to start, it waits and says so."""
-        world = self.world()
-        world.change("v1", process=None, workers=0)
-        decided = world.run(config(target="v1", rollback=True), 3)
+        synthetic = self.synthetic()
+        synthetic.change("v1", process=None, workers=0)
+        decided = synthetic.run(config(target="v1", rollback=True), 3)
         assert decided == Plan("waiting", "rolling back to v1, which has no live worker")
 
     def test_in_mid_ramp_it_ends_the_ramp(self) -> None:
         """A target set back to the current version in mid-ramp ends the ramp, and no more."""
-        world = self.world()
-        world.register(fresh("v3"))
-        world.run(config(target="v3"), 30)
-        world.history.clear()
-        world.run(config(target="v2", rollback=True), 3)
-        assert [action for _, action in world.history] == [ClearRamp()]
+        synthetic = self.synthetic()
+        synthetic.register(fresh("v3"))
+        synthetic.run(config(target="v3"), 30)
+        synthetic.history.clear()
+        synthetic.run(config(target="v2", rollback=True), 3)
+        assert [action for _, action in synthetic.history] == [ClearRamp()]
 
     def test_another_ramp_ends_first(self) -> None:
         """What ramps may be the bad build: it loses its share even while the old one is awaited."""
-        world = self.world()
-        world.register(fresh("v3"))
-        world.run(config(target="v3"), 30)
-        world.change("v1", process=None, workers=0)
-        world.history.clear()
-        world.change("v1", described=False)
-        decided = world.run(config(target="v1", rollback=True), 1)
+        synthetic = self.synthetic()
+        synthetic.register(fresh("v3"))
+        synthetic.run(config(target="v3"), 30)
+        synthetic.change("v1", process=None, workers=0)
+        synthetic.history.clear()
+        synthetic.change("v1", described=False)
+        decided = synthetic.run(config(target="v1", rollback=True), 1)
         assert decided.reason == "rolling back to v1: v3 gets no more new runs"
-        assert [action for _, action in world.history] == [ClearRamp()]
-        world.change("v1", described=True)
-        decided = world.run(config(target="v1", rollback=True), 1)
+        assert [action for _, action in synthetic.history] == [ClearRamp()]
+        synthetic.change("v1", described=True)
+        decided = synthetic.run(config(target="v1", rollback=True), 1)
         assert decided == Plan("waiting", "rolling back to v1, which has no live worker")
-        world.change("v1", workers=1)
-        world.run(config(target="v1", rollback=True), 2)
-        assert world.state.current == "v1"
+        synthetic.change("v1", workers=1)
+        synthetic.run(config(target="v1", rollback=True), 2)
+        assert synthetic.state.current == "v1"
 
     def test_it_does_not_outlive_its_target(self) -> None:
         """A target that is set later by hand goes through its steps, whatever `rollback` names."""
-        world = self.world()
-        world.run(config(target="v1", rollback=True), 3)
-        world.history.clear()
-        world.run(config(target="v2", rollback="v1"), 22)
-        assert [action for _, action in routing(world)] == [SetRamp("v2", 10)]
+        synthetic = self.synthetic()
+        synthetic.run(config(target="v1", rollback=True), 3)
+        synthetic.history.clear()
+        synthetic.run(config(target="v2", rollback="v1"), 22)
+        assert [action for _, action in routing(synthetic)] == [SetRamp("v2", 10)]
 
     def test_only_the_way_back_has_to_be_described(self) -> None:
         """What cannot be read of another version holds no rollback up."""
-        world = self.world()
-        world.change("v2", described=False)
-        assert world.run(config(target="v1", rollback=True), 3).phase == "complete"
+        synthetic = self.synthetic()
+        synthetic.change("v2", described=False)
+        assert synthetic.run(config(target="v1", rollback=True), 3).phase == "complete"
 
     def test_forward_again_takes_the_steps(self) -> None:
         """After a rollback the newer version goes through all its steps again."""
-        world = self.world()
-        world.run(config(target="v1", rollback=True), 3)
-        world.history.clear()
-        world.run(config(), 120)
-        assert [action for _, action in routing(world)] == steps_to("v2")
+        synthetic = self.synthetic()
+        synthetic.run(config(target="v1", rollback=True), 3)
+        synthetic.history.clear()
+        synthetic.run(config(), 120)
+        assert [action for _, action in routing(synthetic)] == steps_to("v2")
 
     def test_a_target_alone_is_no_rollback(self) -> None:
         """Without the word, an older target goes through gate and steps like any other."""
-        world = self.world()
-        world.run(config(target="v1"), 120)
-        assert [action for _, action in routing(world)] == steps_to("v1")
+        synthetic = self.synthetic()
+        synthetic.run(config(target="v1"), 120)
+        assert [action for _, action in routing(synthetic)] == steps_to("v1")
 
     def test_a_blocked_build_is_not_gone_back_to(self) -> None:
         """A block holds for a rollback, too."""
-        world = self.world()
-        world.change("v1", blocked="it was bad")
-        decided = world.run(config(target="v1", rollback=True), 30)
-        assert (decided.phase, routing(world)) == ("blocked", [])
+        synthetic = self.synthetic()
+        synthetic.change("v1", blocked="it was bad")
+        decided = synthetic.run(config(target="v1", rollback=True), 30)
+        assert (decided.phase, routing(synthetic)) == ("blocked", [])
 
 
 SUNSET = """
@@ -803,26 +816,26 @@ keep = {keep}
 class TestSunset:
     """What becomes of versions that nothing needs any longer."""
 
-    def world(self, more: str) -> World:
-        """A world on which v2 has followed v1, which still has three runs open."""
-        world = World()
-        world.register(fresh("v1"))
-        world.register(fresh("v2"))
-        world.run(config("all-at-once", target="v1", more=more), 5)
-        world.change("v1", open_runs=3)
-        world.run(config("all-at-once", more=more), 5)
-        world.history.clear()
-        return world
+    def synthetic(self, more: str) -> SyntheticDeployment:
+        """A deployment in which v2 has followed v1, which still has three runs open."""
+        synthetic = SyntheticDeployment()
+        synthetic.register(fresh("v1"))
+        synthetic.register(fresh("v2"))
+        synthetic.run(config("all-at-once", target="v1", more=more), 5)
+        synthetic.change("v1", open_runs=3)
+        synthetic.run(config("all-at-once", more=more), 5)
+        synthetic.history.clear()
+        return synthetic
 
     def test_stop_remove_and_delete(self) -> None:
         """Once drained: stopped after its delay, removed after the other, then deleted."""
         more = SUNSET.format(keep=0)
-        world = self.world(more)
-        world.run(config("all-at-once", more=more), 60)
-        assert world.history == []
-        world.change("v1", open_runs=0)
-        world.run(config("all-at-once", more=more), 60)
-        assert world.history == [
+        synthetic = self.synthetic(more)
+        synthetic.run(config("all-at-once", more=more), 60)
+        assert synthetic.history == []
+        synthetic.change("v1", open_runs=0)
+        synthetic.run(config("all-at-once", more=more), 60)
+        assert synthetic.history == [
             (80, StopProgram("v1")),
             (100, RemoveProgram("v1")),
             (101, DeleteVersion("v1")),
@@ -830,23 +843,23 @@ class TestSunset:
 
     def test_by_default_processes_are_a_persons(self) -> None:
         """Without [sunset] nothing is stopped, and nothing that was stopped is started."""
-        world = self.world("")
-        world.change("v1", process="STOPPED", workers=0)
-        world.run(config("all-at-once"), 600)
-        world.change("v1", open_runs=0)
-        world.run(config("all-at-once"), 600)
-        assert world.history == []
+        synthetic = self.synthetic("")
+        synthetic.change("v1", process="STOPPED", workers=0)
+        synthetic.run(config("all-at-once"), 600)
+        synthetic.change("v1", open_runs=0)
+        synthetic.run(config("all-at-once"), 600)
+        assert synthetic.history == []
 
     def test_the_last_ones_stay_warm(self) -> None:
         """The last `keep` versions that were current stay as they are; older ones go."""
         more = SUNSET.format(keep=1)
-        world = self.world(more)
-        world.change("v1", open_runs=0)
-        world.run(config("all-at-once", more=more), 120)
-        assert world.history == []
-        world.register(fresh("v3"))
-        world.run(config("all-at-once", target="v3", more=more), 120)
-        assert [action for _, action in world.history][2:] == [
+        synthetic = self.synthetic(more)
+        synthetic.change("v1", open_runs=0)
+        synthetic.run(config("all-at-once", more=more), 120)
+        assert synthetic.history == []
+        synthetic.register(fresh("v3"))
+        synthetic.run(config("all-at-once", target="v3", more=more), 120)
+        assert [action for _, action in synthetic.history][2:] == [
             StopProgram("v1"),
             RemoveProgram("v1"),
             DeleteVersion("v1"),
@@ -855,84 +868,86 @@ class TestSunset:
     def test_needed_again(self) -> None:
         """A version that has runs again after it was stopped gets its workers back."""
         more = SUNSET.format(keep=0)
-        world = self.world(more)
-        world.change("v1", open_runs=0)
-        world.run(config("all-at-once", more=more), 15)
-        assert world.state.version("v1").process == "STOPPED"
-        world.change("v1", open_runs=1)
-        world.run(config("all-at-once", more=more), 30)
-        assert world.history[-1][1] == StartProgram("v1")
+        synthetic = self.synthetic(more)
+        synthetic.change("v1", open_runs=0)
+        synthetic.run(config("all-at-once", more=more), 15)
+        assert synthetic.state.version("v1").process == "STOPPED"
+        synthetic.change("v1", open_runs=1)
+        synthetic.run(config("all-at-once", more=more), 30)
+        assert synthetic.history[-1][1] == StartProgram("v1")
 
     def test_a_bad_build_stays_down(self) -> None:
         """A blocked build whose workers somebody has stopped is not started again."""
         more = SUNSET.format(keep=0)
-        world = self.world(more)
-        world.change("v1", process="STOPPED", workers=0, blocked="it was bad")
-        world.run(config("all-at-once", more=more), 60)
-        assert world.history == []
+        synthetic = self.synthetic(more)
+        synthetic.change("v1", process="STOPPED", workers=0, blocked="it was bad")
+        synthetic.run(config("all-at-once", more=more), 60)
+        assert synthetic.history == []
 
     def test_one_of_several_programs(self) -> None:
         """A stopped program beside one that runs is started again, where runs are open."""
         more = SUNSET.format(keep=0)
-        world = self.world(more)
-        world.change("v1", partly_stopped=True)
-        world.run(config("all-at-once", more=more), 1)
-        assert world.history[0][1] == StartProgram("v1")
+        synthetic = self.synthetic(more)
+        synthetic.change("v1", partly_stopped=True)
+        synthetic.run(config("all-at-once", more=more), 1)
+        assert synthetic.history[0][1] == StartProgram("v1")
 
     def test_what_somebody_has_started_again_is_let_be(self) -> None:
         """The delays of a drained version count from its workers' start, where that is later."""
         more = SUNSET.format(keep=0)
-        world = self.world(more)
-        world.change("v1", open_runs=0)
-        world.run(config("all-at-once", more=more), 15)
-        assert world.state.version("v1").process == "STOPPED"
-        world.change("v1", process="RUNNING", workers=1, started_at=world.now)
-        before = len(world.history)
-        world.run(config("all-at-once", more=more), 5)
-        assert len(world.history) == before
-        world.run(config("all-at-once", more=more), 30)
-        assert world.history[before][1] == StopProgram("v1")
+        synthetic = self.synthetic(more)
+        synthetic.change("v1", open_runs=0)
+        synthetic.run(config("all-at-once", more=more), 15)
+        assert synthetic.state.version("v1").process == "STOPPED"
+        synthetic.change("v1", process="RUNNING", workers=1, started_at=synthetic.now)
+        before = len(synthetic.history)
+        synthetic.run(config("all-at-once", more=more), 5)
+        assert len(synthetic.history) == before
+        synthetic.run(config("all-at-once", more=more), 30)
+        assert synthetic.history[before][1] == StopProgram("v1")
 
     def test_superseded_versions_are_not_leaked(self) -> None:
         """A version that never had traffic goes too, once a later target is current."""
         more = SUNSET.format(keep=0)
-        world = World()
-        world.register(fresh("v1"))
-        world.run(config(target="v1", more=more), 60)
-        world.register(fresh("v2"))
-        world.run(config(target="v1", more=more), 120)
-        assert world.state.version("v2").process == "RUNNING"  # it may be next
-        world.now += timedelta(seconds=60)
-        world.register(fresh("v3"))
-        world.run(config("all-at-once", target="v3", more=more), 120)
-        assert {v.build_id for v in world.state.versions} == {"v3"}
+        synthetic = SyntheticDeployment()
+        synthetic.register(fresh("v1"))
+        synthetic.run(config(target="v1", more=more), 60)
+        synthetic.register(fresh("v2"))
+        synthetic.run(config(target="v1", more=more), 120)
+        assert synthetic.state.version("v2").process == "RUNNING"  # it may be next
+        synthetic.now += timedelta(seconds=60)
+        synthetic.register(fresh("v3"))
+        synthetic.run(config("all-at-once", target="v3", more=more), 120)
+        assert {v.build_id for v in synthetic.state.versions} == {"v3"}
 
     def test_a_version_with_workers_elsewhere_is_not_deleted(self) -> None:
         """Without a program here but with live workers, the record is left alone."""
         more = SUNSET.format(keep=0)
-        world = self.world(more)
-        world.change("v1", open_runs=0, process=None, workers=2)
-        world.run(config("all-at-once", more=more), 120)
-        assert world.history == []
+        synthetic = self.synthetic(more)
+        synthetic.change("v1", open_runs=0, process=None, workers=2)
+        synthetic.run(config("all-at-once", more=more), 120)
+        assert synthetic.history == []
 
     def test_while_paused_nothing_is_taken_away(self) -> None:
         """A paused rollout stops and deletes nothing."""
         more = SUNSET.format(keep=0)
-        world = self.world(more)
-        world.change("v1", open_runs=0)
-        world.run(config("all-at-once", paused=True, more=more), 120)
-        assert world.history == []
+        synthetic = self.synthetic(more)
+        synthetic.change("v1", open_runs=0)
+        synthetic.run(config("all-at-once", paused=True, more=more), 120)
+        assert synthetic.history == []
 
 
 def test_out_of_versioning() -> None:
     """The way back to workers without a version ends a ramp first, and then needs one change."""
-    world = World()
-    world.register(fresh("v1"))
-    world.register(fresh("v2"))
-    world.run(config(), 30)
-    world.history.clear()
+    synthetic = SyntheticDeployment()
+    synthetic.register(fresh("v1"))
+    synthetic.register(fresh("v2"))
+    synthetic.run(config(), 30)
+    synthetic.history.clear()
     away = config(target="__unversioned__")
-    assert plan(away, world.look("__unversioned__"), world.now, ME).actions == (ClearRamp(),)
+    assert plan(away, synthetic.observe("__unversioned__"), synthetic.now, ME).actions == (
+        ClearRamp(),
+    )
     observation = seen(V1, V2, current="v1")
     assert plan(away, observation, T0, ME).actions == (SetCurrent(""),)
     assert plan(away, seen(V1, V2), T0, ME).phase == "complete"

@@ -21,7 +21,8 @@ from rollout.core.observation import BuildSample, Measurements, Observation, Ram
 from rollout.core.plan import plan
 from rollout.core.sunset import sunset
 from rollout.core.verdict import target_share
-from tests.support.world import ME, T0, World, config, fresh, healthy
+from tests.support.examples import many
+from tests.support.synthetic_deployment import ME, T0, SyntheticDeployment, config, fresh, healthy
 
 BUILDS = ("v1", "v2", "v3", "v4")
 MORE = """
@@ -66,30 +67,30 @@ events = st.one_of(
 
 
 class Run:
-    """A world that suffers events, with a controller that looks every few seconds."""
+    """A deployment that suffers events, with a controller that looks every few seconds."""
 
     def __init__(self) -> None:
-        self.world = World()
+        self.synthetic = SyntheticDeployment()
         self.intent: dict[str, object] = {"pace": "progressive", "target": "v2", "paused": False}
 
     def suffer(self, event: tuple[object, ...]) -> None:
         """Let one thing happen."""
         kind, *values = event
-        known = {v.build_id for v in self.world.state.versions}
+        known = {v.build_id for v in self.synthetic.state.versions}
         match kind:
             case "target" | "pace" | "paused":
                 self.intent[str(kind)] = values[0]
             case "register":
                 if values[0] not in known:
-                    self.world.register(fresh(str(values[0])))
+                    self.synthetic.register(fresh(str(values[0])))
             case "workers" | "open_runs" | "described":
-                self.world.change(str(values[0]), **{str(kind): values[1]})
+                self.synthetic.change(str(values[0]), **{str(kind): values[1]})
             case "stopped":
-                self.world.change(str(values[0]), process="STOPPED", workers=0)
+                self.synthetic.change(str(values[0]), process="STOPPED", workers=0)
             case "measure":
-                self.world.measure = values[0]  # type: ignore[assignment]
+                self.synthetic.measure = values[0]  # type: ignore[assignment]
             case "gate":
-                self.world.gate_outcome = lambda _attempt: str(values[0])
+                self.synthetic.gate_outcome = lambda _attempt: str(values[0])
             case "by hand":
                 self.by_hand(str(values[0]), float(values[1]))  # type: ignore[arg-type]
             case "wait":
@@ -97,26 +98,26 @@ class Run:
 
     def by_hand(self, build_id: str, percentage: float) -> None:
         """Somebody uses the `temporal` CLI."""
-        state = self.world.state
+        state = self.synthetic.state
         if state.version(build_id).status == "unregistered":
             return
         if percentage == 100:
-            self.world.apply(SetCurrent(build_id))
+            self.synthetic.apply(SetCurrent(build_id))
         elif state.ramping and percentage == 0:
-            self.world.apply(ClearRamp())
+            self.synthetic.apply(ClearRamp())
         elif build_id != state.current and not state.ramping and percentage:
-            self.world.apply(SetRamp(build_id, percentage))
+            self.synthetic.apply(SetRamp(build_id, percentage))
 
     def config(self) -> object:
         """The intent, as rollout.toml holds it."""
         return config(**self.intent, more=MORE)  # type: ignore[arg-type]
 
     def go_on(self, seconds: int) -> None:
-        """Let the controller work; `World` fails on whatever a real server would refuse."""
-        world, intent = self.world, config(**self.intent, more=MORE)  # type: ignore[arg-type]
+        """Let the controller work; whatever a real server would refuse is an error."""
+        synthetic, intent = self.synthetic, config(**self.intent, more=MORE)  # type: ignore[arg-type]
         for _ in range(seconds):
-            seen = world.look(intent.deployment.target)
-            decided = plan(intent, seen, world.now, ME)
+            seen = synthetic.observe(intent.deployment.target)
+            decided = plan(intent, seen, synthetic.now, ME)
             routed = [a for a in decided.actions if isinstance(a, (SetCurrent, SetRamp, ClearRamp))]
             assert decided.reason, "the ramp never moves, and never waits, without a reason"
             assert len(routed) <= 1, "one routing change at a time"
@@ -132,46 +133,46 @@ class Run:
             if intent.deployment.paused or intent.deployment.pace == "manual":
                 assert not routed
             for planned in decided.actions:
-                world.apply(planned)
-            world.now += timedelta(seconds=1)
+                synthetic.apply(planned)
+            synthetic.now += timedelta(seconds=1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150), deadline=None)
 @given(st.lists(events, min_size=3, max_size=25))
 def test_whatever_happens(happenings: list[tuple[object, ...]]) -> None:
     """Never two ramps, a fall, dead workers, or a stop with open runs; always a reason."""
     run = Run()
-    run.world.register(fresh("v1"))
+    run.synthetic.register(fresh("v1"))
     run.go_on(3)
     for event in happenings:
         run.suffer(event)
         run.go_on(2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(st.lists(events, min_size=3, max_size=20), targets)
 def test_it_comes_to_rest(happenings: list[tuple[object, ...]], target: str) -> None:
     """From any state, once all is well, the target becomes current and nothing is left to do."""
     run = Run()
     for build_id in BUILDS:
-        run.world.register(fresh(build_id))
+        run.synthetic.register(fresh(build_id))
     for event in happenings:
         run.suffer(event)
-    world = run.world
+    synthetic = run.synthetic
     for build_id in BUILDS:
-        if build_id not in {v.build_id for v in world.state.versions}:
-            world.register(fresh(build_id))
-        world.change(
+        if build_id not in {v.build_id for v in synthetic.state.versions}:
+            synthetic.register(fresh(build_id))
+        synthetic.change(
             build_id, workers=1, open_runs=0, process="RUNNING", blocked=None, described=True
         )
-    world.state = replace(world.state, gates=())
-    world.gate_outcome = lambda _attempt: "passed"
-    world.measure = healthy
+    synthetic.state = replace(synthetic.state, gates=())
+    synthetic.gate_outcome = lambda _attempt: "passed"
+    synthetic.measure = healthy
     run.intent = {"pace": "progressive", "target": target, "paused": False}
     run.go_on(300)
-    assert world.state.current == target
-    seen = world.look(target)
-    assert plan(config(target=target, more=MORE), seen, world.now, ME).actions == ()
+    assert synthetic.state.current == target
+    seen = synthetic.observe(target)
+    assert plan(config(target=target, more=MORE), seen, synthetic.now, ME).actions == ()
 
 
 versions = st.builds(
@@ -200,7 +201,7 @@ observations = st.builds(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=many(500), deadline=None)
 @given(observations, targets)
 def test_nothing_with_open_runs_is_taken_away(seen: Observation, target: str) -> None:
     """Whatever is observed, only what is known to be safe is stopped, removed or deleted."""

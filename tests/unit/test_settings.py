@@ -1,13 +1,48 @@
-"""Where things are, and how a command ends that is interrupted early."""
+"""Where things are: the folder that is worked on, and the addresses of metrics."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from rollout.base.settings import ROOT, metrics_address
+from rollout.base import settings
+from rollout.base.settings import ROOT, _programs_of, _root, metrics_address
+
+
+class TestRoot:
+    """The folder with rollout.toml and var/ in it."""
+
+    @pytest.fixture
+    def installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The package lies in somebody's site-packages; the path is that of the current folder."""
+        module = tmp_path / "site-packages" / "rollout" / "base" / "settings.py"
+        monkeypatch.setattr(settings, "__file__", str(module))
+        here = tmp_path / "project"
+        here.mkdir()
+        monkeypatch.chdir(here)
+        return here
+
+    def test_checkout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A checkout works on itself, whatever the current folder."""
+        monkeypatch.chdir(tmp_path)
+        assert _root({}) == Path(__file__).resolve().parents[2] == ROOT
+
+    def test_installed(self, installed: Path) -> None:
+        """An installed package works on the current folder."""
+        assert _root({}) == installed
+
+    def test_named(self, installed: Path) -> None:
+        """ROLLOUT_HOME is above both, and may be relative to the current folder."""
+        assert _root({"ROLLOUT_HOME": "elsewhere"}) == installed / "elsewhere"
+        assert _root({"ROLLOUT_HOME": ""}) == installed
+
+    def test_programs(self, tmp_path: Path) -> None:
+        """Supervisord is that of the folder's .venv, else that beside the Python that runs."""
+        assert _programs_of(tmp_path) == Path(sys.executable).parent
+        (tmp_path / ".venv" / "bin").mkdir(parents=True)
+        assert _programs_of(tmp_path) == tmp_path / ".venv" / "bin"
 
 
 class TestMetricsAddress:
@@ -28,18 +63,3 @@ class TestMetricsAddress:
     def test_by_host(self, host: str | None, address: str) -> None:
         """It is loopback, unless metrics are served on one other address."""
         assert metrics_address(9101, {} if host is None else {"METRICS_HOST": host}) == address
-
-
-@pytest.mark.parametrize(
-    "room", ["rollout.base.interrupts", "rollout.__main__", "client.__main__", "workers.__main__"]
-)
-def test_ctrl_c_while_it_imports(room: str) -> None:
-    """Ctrl-C before a command has begun ends it with 130 and not a word."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"import {room}; raise KeyboardInterrupt"],
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-        timeout=20,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

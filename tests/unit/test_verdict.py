@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from inspect import Parameter, signature
 
 import pytest
 
@@ -89,6 +90,10 @@ class TestSafeToStop:
     def test_an_old_reading_proves_nothing(self) -> None:
         """An observation of a minute ago is not evidence."""
         assert against(SEEN, now=T0 + timedelta(minutes=1)) == {"fresh": "read 60 s ago"}
+
+    def test_the_time_has_to_be_given(self) -> None:
+        """Without it the freshness could not be judged: leaving it out is an error."""
+        assert signature(safe_to_stop).parameters["now"].default is Parameter.empty
 
     def test_tasks_of_closed_runs_do_not_count(self) -> None:
         """Where nothing is open and no worker is left, nobody will ever take what is waiting."""

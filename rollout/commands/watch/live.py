@@ -10,11 +10,11 @@ import asyncio
 import io
 import signal
 from collections import deque
+from collections.abc import Hashable
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
-import httpx
 from rich.console import Console
 from rich.live import Live
 from temporalio.client import Client
@@ -26,18 +26,19 @@ from rollout.base.exit import Failure, Misuse
 from rollout.base.settings import LOG_DIR, prometheus_url
 from rollout.commands.watch.bars import glyphs_for
 from rollout.commands.watch.picture import as_line, render
-from rollout.commands.watch.view import Context, Trends, View, changes, view_of
-from rollout.controller.events import Event, LogTail
-from rollout.controller.loop import own_identity
-from rollout.controller.readings import look
+from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
+from rollout.controller.identity import own_identity
+from rollout.controller.intent import Intent
+from rollout.controller.observing import observe_rollout
+from rollout.controller.past import Event, LogTail
 from rollout.core.actions import Plan
-from rollout.core.config_file import load
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
+from rollout.prometheus.client import Prometheus, prometheus_at
 from rollout.prometheus.traffic import Traffic, read_traffic
 from rollout.supervision.rpc import Supervisor
 
-__all__ = ["show", "watch"]
+__all__ = ["Lines", "show", "watch"]
 
 _EVENTS_KEPT = 50
 _PROMETHEUS_TIMEOUT = 2.0
@@ -116,7 +117,7 @@ async def _tell(
     def say(at: datetime, text: str) -> None:
         console.print(f"{at:%H:%M:%S} {text}", soft_wrap=True, markup=False, highlight=False)
 
-    told = _Told()
+    told = Lines()
     while True:
         view = watcher.view()
         for at, text in told.news(view):
@@ -134,20 +135,19 @@ async def _over(ended: asyncio.Event, reading: asyncio.Task[None], seconds: floa
     return ended.is_set()
 
 
-class _Told:
+class Lines:
     """What the plain lines have said already."""
 
     def __init__(self) -> None:
         self._versions = False
         self._said: set[Event] | None = None
-        self._phase = ""
-        self._notes: set[str] = set()
+        self._plan: Hashable = None
+        self._notes: tuple[str, ...] = ()
 
     def news(self, view: View) -> list[tuple[datetime, str]]:
         """What is new in ``view``, each with its time."""
-        fresh = [note for note in view.notes if _shape(note) not in self._notes]
-        lines = [(view.at, f"! {note}") for note in fresh]
-        self._notes = {_shape(note) for note in view.notes}
+        lines = [(view.at, f"! {note}") for note in view.notes if note not in self._notes]
+        self._notes = view.notes
         if view.phase and not self._versions:
             head = f"{view.deployment}, namespace {view.namespace}, target {view.target}"
             lines += [(view.at, text) for text in (head, *map(as_line, view.rows))]
@@ -156,31 +156,24 @@ class _Told:
             self._said = set(view.events)
         lines += [(event.at, event.text) for event in view.events if event not in self._said]
         self._said.update(view.events)
-        phase = _shape(f"{view.phase}: {view.reason}")
-        if view.phase and phase != self._phase:
+        if view.phase and view.news != self._plan:
             lines.append((view.at, f"{view.phase}: {view.reason}"))
-            self._phase = phase
+            self._plan = view.news
         return lines
-
-
-def _shape(text: str) -> str:
-    """``text`` without its numbers: a countdown is not news."""
-    return "".join(c for c in text if not c.isdigit())
 
 
 class _Watcher:
     """What has been read so far, and the reading of more."""
 
     def __init__(self, config_path: Path, workflow_type: str | None) -> None:
-        self._path = config_path
         self._type = workflow_type
-        self._config = load(config_path)
+        self._intent = Intent(config_path, renamed="start `rollout watch` anew")
         self._client: Client | None = None
         self._seen: Observation | None = None
         self._traffic = Traffic()
         self._trends = Trends()
         self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
-        self._log = LogTail(LOG_DIR, self._config.deployment.name)
+        self._log = LogTail(LOG_DIR, self._intent.config.deployment.name)
         self._notes: dict[str, str] = {}
 
     def view(self) -> View:
@@ -188,32 +181,26 @@ class _Watcher:
         now = datetime.now(timezone.utc)
         events = sorted([*self._log.events(), *self._events], key=lambda event: event.at)
         context = Context(self._traffic, self._trends, events, tuple(self._notes.values()))
-        return view_of(self._config, self._seen, self._plan(now), now, context)
+        return view_of(self._intent.config, self._seen, self._plan(now), now, context)
 
     def _plan(self, now: datetime) -> Plan | None:
         if self._seen is None:
             return None
-        return plan(self._config, self._seen, now, own_identity())
+        return plan(self._intent.config, self._seen, now, own_identity())
 
     async def read_on(self, interval: float) -> None:
         """Read everything every ``interval`` seconds, until cancelled."""
-        async with httpx.AsyncClient(timeout=_PROMETHEUS_TIMEOUT, trust_env=False) as http:
+        async with prometheus_at(prometheus_url(), timeout=_PROMETHEUS_TIMEOUT) as prometheus:
             while True:
-                self._refresh_config()
-                await asyncio.gather(self._observe(), self._measure(http))
+                self._refresh_intent()
+                await asyncio.gather(self._observe(), self._measure(prometheus))
                 await asyncio.sleep(interval)
 
-    def _refresh_config(self) -> None:
-        try:
-            config = load(self._path)
-        except Misuse as error:
-            self._notes["config"] = f"not followed until it is mended: {error}"
-            return
+    def _refresh_intent(self) -> None:
+        self._intent.refresh()
         self._notes.pop("config", None)
-        if config.deployment.name != self._config.deployment.name:
-            self._notes["config"] = "deployment.name has changed: start `rollout watch` anew"
-            return
-        self._config = config
+        if self._intent.problem:
+            self._notes["config"] = f"not followed until it is mended: {self._intent.problem}"
 
     async def _observe(self) -> None:
         try:
@@ -222,19 +209,19 @@ class _Watcher:
                 self._client = await connect(
                     runtime=Runtime(telemetry=TelemetryConfig(logging=None))
                 )
-            seen = await look(self._client, self._config, Supervisor())
+            seen = await observe_rollout(self._client, self._intent.config, Supervisor())
         except Misuse:
             raise
         except Failure as failure:
             self._away(str(failure))
             return
         except RPCError as error:
-            self._away(f"Temporal cannot be read: {error.message.splitlines()[0]}")
+            self._away(f"could not read from Temporal: {error.message.splitlines()[0]}")
             return
         if self._notes.pop("temporal", None):
             self._events.append(Event(seen.at, "Temporal answers again"))
         if self._seen is not None:
-            told = changes(self._seen, seen, self._config.deployment.target)
+            told = what_changed(self._seen, seen, self._intent.config.deployment.target)
             self._events += [Event(seen.at, text) for text in told]
         self._trends.add(seen)
         self._seen = seen
@@ -243,6 +230,6 @@ class _Watcher:
         since = f"; this is of {self._seen.at:%H:%M:%S} UTC" if self._seen else ""
         self._notes["temporal"] = f"{reason}{since}"
 
-    async def _measure(self, http: httpx.AsyncClient) -> None:
-        name = self._config.deployment.name
-        self._traffic = await read_traffic(http, prometheus_url(), name, self._type)
+    async def _measure(self, prometheus: Prometheus) -> None:
+        name = self._intent.config.deployment.name
+        self._traffic = await read_traffic(prometheus, name, self._type)

@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rollout.commands.watch.bars import BLOCKS, Glyphs, bar, trend
-from rollout.commands.watch.view import Row, StepMark, View
+from rollout.commands.watch.view import Row, View
+from rollout.core.steps import StepMark
 
 __all__ = ["as_line", "render"]
 

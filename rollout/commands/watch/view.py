@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
-from rollout.controller.events import Event
+from rollout.controller.past import Event
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation, Version
+from rollout.core.steps import StepMark, step_marks
 from rollout.core.verdict import Verdict, safe_to_stop, target_share
 from rollout.prometheus.traffic import Traffic
 
-__all__ = ["Context", "Row", "StepMark", "Trends", "View", "changes", "steps", "view_of"]
+__all__ = ["Context", "Row", "Trends", "View", "view_of", "what_changed"]
 
 TREND_LENGTH = 60
-
-
-@dataclass(frozen=True)
-class StepMark:
-    """One step of rollout.toml."""
-
-    percentage: float
-    state: Literal["done", "here", "ahead"]
-    left: float | None = None
-    """Seconds of its pause that are left, below 0 where it is held longer; None where no pause
-    runs."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +54,8 @@ class View:
     namespace: str = ""
     phase: str = ""
     reason: str = ""
+    news: Hashable = None
+    """Equal while the phase and the reason say nothing new; see `Plan.news`."""
     steps: tuple[StepMark, ...] = ()
     rows: tuple[Row, ...] = ()
     measured: str | None = None
@@ -126,7 +117,8 @@ def view_of(
         namespace=seen.namespace,
         phase=decided.phase,
         reason=decided.reason,
-        steps=steps(config, seen, now),
+        news=decided.news,
+        steps=step_marks(config, seen, now),
         rows=tuple(
             Row(
                 version=version,
@@ -145,27 +137,7 @@ def view_of(
     )
 
 
-def steps(config: RolloutConfig, seen: Observation, now: datetime) -> tuple[StepMark, ...]:
-    """Where the target stands on its way; empty where it does not move by steps."""
-    deployment = config.deployment
-    if seen.current is None or deployment.pace == "manual":
-        return ()
-    ways = config.progressive.steps if deployment.pace == "progressive" else ()
-    ramp = seen.ramping if seen.ramping and seen.ramping.build_id == deployment.target else None
-    at = 100.0 if seen.current == deployment.target else ramp.percentage if ramp else 0.0
-    reached = [step for step in ways if step.percentage <= at]
-    marks = []
-    for step in ways:
-        if at < 100 and reached and step is reached[-1]:
-            since = seen.ramping_changed_at
-            left = None if since is None else step.pause - (now - since).total_seconds()
-            marks.append(StepMark(step.percentage, "here", left))
-        else:
-            marks.append(StepMark(step.percentage, "done" if step in reached else "ahead"))
-    return (*marks, StepMark(100, "done" if at == 100 else "ahead"))
-
-
-def changes(before: Observation, after: Observation, target: str) -> tuple[str, ...]:
+def what_changed(before: Observation, after: Observation, target: str) -> tuple[str, ...]:
     """What has happened between two observations, a sentence each."""
     return (*_of_routing(before, after), *_of_versions(before, after, target))
 
@@ -195,8 +167,9 @@ def _of_versions(before: Observation, after: Observation, target: str) -> Iterat
     for version in after.versions:
         old = known.get(version.build_id) or Version(version.build_id, "unregistered")
         yield from _of_version(old, version)
-        was = safe_to_stop(before, version.build_id, target).safe_to_stop
-        now = safe_to_stop(after, version.build_id, target).safe_to_stop
+        # Each as it was then: an observation that was not repeated is no change of the version.
+        was = safe_to_stop(before, version.build_id, target, before.at).safe_to_stop
+        now = safe_to_stop(after, version.build_id, target, after.at).safe_to_stop
         if version.build_id in known and was != now:
             yield f"{version.build_id} is {'safe' if now else 'no longer safe'} to stop"
     there = {version.build_id for version in after.versions}

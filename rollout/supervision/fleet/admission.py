@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 from rollout.base.exit import Failure, Misuse
+from rollout.base.last_words import last_words
 from rollout.base.listeners import is_free
 from rollout.supervision import conf as supervisor_conf
 from rollout.supervision.fleet.loading import Loader
@@ -75,7 +76,7 @@ class Admission:
                 await checking.wait()
         if checking.returncode:
             lines = said.decode(errors="replace").strip().splitlines()
-            reason = lines[-1].removeprefix("workers: ") if lines else "its check said nothing"
+            reason = last_words(lines) or (lines[-1] if lines else "its check said nothing")
             raise (Misuse if checking.returncode == Misuse.code else Failure)(reason)
 
     async def port(self, wanted: int | None) -> int:

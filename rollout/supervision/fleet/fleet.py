@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rollout.base.exit import Failure
+from rollout.base.last_words import last_words
 from rollout.base.settings import DEFAULT_DEPLOYMENT, ROOT
 from rollout.supervision.fleet import program_files
 from rollout.supervision.fleet.admission import Admission, refuse_mistakes
@@ -248,5 +249,5 @@ def _last_words(log_file: Path) -> str:
             lines = log.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    told = [line for line in lines if line.startswith(("workers: ", "launch: "))]
-    return f", saying: {told[-1].partition(': ')[2]}" if told else ""
+    told = last_words(lines)
+    return f", saying: {told}" if told else ""

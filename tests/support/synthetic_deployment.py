@@ -1,4 +1,4 @@
-"""A synthetic world for the planner: server, visibility and supervisord, on a clock of its own.
+"""A synthetic deployment: server, visibility and supervisord, on a clock of its own.
 
 It follows the rules of the real ones: what a routing change does to statuses,
 when a version drains, and what is refused.
@@ -34,7 +34,7 @@ from rollout.core.observation import BuildSample, GateRun, Measurements, Observa
 from rollout.core.plan import plan
 from rollout.core.verdict import safe_to_stop
 
-__all__ = ["ME", "T0", "World", "config", "fresh", "routing", "seen", "version"]
+__all__ = ["ME", "T0", "SyntheticDeployment", "config", "fresh", "routing", "seen", "version"]
 
 T0 = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)
 ME = "rollout@here"
@@ -97,10 +97,10 @@ def seen(*versions: Version, **known: object) -> Observation:
     return Observation(versions=versions, **{**values, **known})  # type: ignore[arg-type]
 
 
-def routing(world: World) -> list[tuple[int, Action]]:
+def routing(deployment: SyntheticDeployment) -> list[tuple[int, Action]]:
     """What the server was asked to route, and when."""
     routed = (SetCurrent, SetRamp, ClearRamp, MoveRuns)
-    return [(at, action) for at, action in world.history if isinstance(action, routed)]
+    return [(at, action) for at, action in deployment.history if isinstance(action, routed)]
 
 
 def healthy(target: str, current: str) -> Measurements:
@@ -113,7 +113,7 @@ def healthy(target: str, current: str) -> Measurements:
 
 
 @dataclass
-class World:
+class SyntheticDeployment:
     """What the controller sees and changes; the fields may be set to make things go wrong."""
 
     now: datetime = T0
@@ -138,7 +138,7 @@ class World:
             ),
         )
 
-    def look(self, target: str) -> Observation:
+    def observe(self, target: str) -> Observation:
         """What a controller would see now."""
         self._settle()
         measurements = None
@@ -155,7 +155,7 @@ class World:
         the middle of a plan if that is where they end.
         """
         for _ in range(0, seconds, period):
-            decided = plan(intent, self.look(intent.deployment.target), self.now, ME)
+            decided = plan(intent, self.observe(intent.deployment.target), self.now, ME)
             for action in decided.actions:
                 if len(self.history) == die_after:
                     return decided
@@ -223,7 +223,7 @@ class World:
         target = action.build_id
         match action:
             case StopProgram(build_id):
-                verdict = safe_to_stop(self.look(target), build_id, None)
+                verdict = safe_to_stop(self.observe(target), build_id, None, self.now)
                 assert verdict.safe_to_stop, f"{build_id} was stopped: {verdict.evidence}"
                 self.change(build_id, process="STOPPED", workers=0)
             case StartProgram(build_id):

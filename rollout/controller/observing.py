@@ -1,4 +1,4 @@
-"""One whole look at a deployment: its versions, and what speaks for and against the target."""
+"""Reading a whole rollout: the versions, and what speaks for and against the target."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from rollout.supervision.rpc import Supervisor
 from rollout.temporal.gate import read_gate
 from rollout.temporal.observer import Observer
 
-__all__ = ["look"]
+__all__ = ["observe_rollout"]
 
 
-async def look(client: Client, config: RolloutConfig, supervisor: Supervisor | None) -> Observation:
+async def observe_rollout(
+    client: Client, config: RolloutConfig, supervisor: Supervisor | None
+) -> Observation:
     """Observe, and where the target is on its way also its gate and its measurements.
 
     Raises `RPCError` where the deployment cannot be read at all.

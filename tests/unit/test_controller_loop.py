@@ -7,8 +7,9 @@ from typing import cast
 
 import pytest
 
-from rollout.controller.loop import Refusals, carry_out, last_refusals
+from rollout.controller.loop import carry_out
 from rollout.controller.operator import Operator
+from rollout.controller.refusals import Refusals, last_refusals
 from rollout.core.actions import (
     Action,
     Block,
@@ -22,7 +23,7 @@ from rollout.core.actions import (
 )
 from rollout.core.config_file import parse
 from rollout.temporal.routing import Refused
-from tests.support.world import seen
+from tests.support.synthetic_deployment import seen
 
 CONFIG = parse('[deployment]\ntarget = "v2"')
 
@@ -38,7 +39,7 @@ class Hands:
         """Do nothing, or refuse."""
         self.asked.append(action)
         if action in self._refused:
-            raise Refused(f"to {action} was refused")
+            raise Refused(f"could not {action}: no")
 
 
 JOIN, CURRENT, START = JoinSet("v2", "v2"), SetCurrent("v2"), StartProgram("v1")
@@ -78,13 +79,13 @@ async def test_a_refusal(  # noqa: PLR0917 - one column each
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Only what may depend on it is left for the next round, and `status` hears of it."""
-    monkeypatch.setattr("rollout.controller.loop.VAR", tmp_path)
+    monkeypatch.setattr("rollout.base.settings.VAR", tmp_path)
     (tmp_path / "run").mkdir()
     hands = Hands(*refused)
     decided = Plan(phase, "why", actions)  # type: ignore[arg-type]
     operator = cast("Operator", hands)
     assert await carry_out(decided, operator, CONFIG, seen(), Refusals("d")) is held_up
     assert tuple(hands.asked) == asked
-    assert last_refusals("d") == [f"to {action} was refused" for action in refused]
+    assert last_refusals("d") == [f"could not {action}: no" for action in refused]
     assert not await carry_out(Plan("complete", "why"), operator, CONFIG, seen(), Refusals("d"))
     assert last_refusals("d") == []

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from supervisor.loggers import Logger, getLogger, handle_file
 
+from rollout.base.last_words import last_words, sentence
 from rollout.base.log_files import LogFile, merged
 from rollout.base.log_records import parse, records
 from rollout.base.settings import ROOT
@@ -280,6 +281,90 @@ class TestCommand:
         os.close(ours_end)
         assert first.split(" ", 1)[1] == "worker-v2   info     two workflow_id=w-2"
         assert second.split(" ", 1)[1] == "prometheus  warning  three caller=x.go:1"
+
+
+def run(log: Path, *words: str, **environ: str) -> int:
+    """Run a command of ours with stdout and stderr in ``log``, as supervisord does."""
+    with log.open("a") as file:
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], **environ},
+            stdout=file,
+            stderr=file,
+            timeout=30,
+            check=False,
+        )
+    return done.returncode
+
+
+class TestLastWords:
+    """The sentence that a process ends with."""
+
+    WORKER = ("-m", "workers", "--build-id", "v9", "--strategy", "compatible")
+
+    @pytest.mark.parametrize(
+        ("flags", "told", "service"),
+        [
+            (WORKER, "unknown build 'v9'", "worker"),  # once it knows who it is
+            (WORKER[:4], "which strategy? give --strategy or STRATEGY", "workers"),  # before
+        ],
+    )
+    def test_a_failed_worker_is_seen(
+        self, tmp_path: Path, flags: tuple[str, ...], told: str, service: str
+    ) -> None:
+        """Where logs are JSON it is a record of its own: `rollout logs --level warning` has it."""
+        log = tmp_path / "worker-v9.log"
+        log.write_text(ours(1, "polling") + "\n")
+        assert run(log, *flags, LOG_FORMAT="json") == 2
+        (shown,) = logs(tmp_path, "--level", "warning").stdout.splitlines()
+        record = json.loads(shown)
+        assert record["event"].startswith(told)
+        assert (record["level"], record["exit_code"]) == ("error", 2)
+        assert (record["program"], record["service.name"]) == ("worker-v9", service)
+        assert parse("worker-v9", log.read_text().splitlines()[-1]) is not None
+        assert str(last_words(log.read_text().splitlines())).startswith(told)
+
+    def test_a_failed_worker_is_found_by_its_build(self, tmp_path: Path) -> None:
+        """Its records carry the build id by the name that the metrics have, and by OpenTelemetry's.
+
+        ``--build-id`` finds those that have one of the two alone as well.
+        """
+        log = tmp_path / "worker-v9.log"
+        run(log, *self.WORKER, LOG_FORMAT="json")
+        (record,) = map(json.loads, log.read_text().splitlines())
+        assert (record["build_id"], record["service.version"]) == ("v9", "v9")
+        with log.open("a") as file:
+            file.write(ours(1, "old", **{"service.version": "v9"}) + "\n")
+            file.write(ours(2, "about", build_id="v9") + "\n" + ours(3, "v1", build_id="v1") + "\n")
+        shown = logs(tmp_path, "--build-id", "v9").stdout.splitlines()
+        assert len(shown) == 3
+        assert '"v1"' not in "".join(shown)
+
+    def test_a_person_gets_text(self, tmp_path: Path) -> None:
+        """With LOG_FORMAT=console it stays one plain line."""
+        log = tmp_path / "worker-v9.log"
+        run(log, *self.WORKER, LOG_FORMAT="console")
+        assert log.read_text().startswith("workers: unknown build 'v9'")
+        assert log.read_text().count("\n") == 1
+        assert str(last_words(log.read_text().splitlines())).startswith("unknown build 'v9'")
+
+    def test_an_unexpected_error_is_one_record(self, tmp_path: Path) -> None:
+        """Its traceback is a key of the record, behind what was on stdout before."""
+        script = (
+            "from rollout.base.exit import finish; finish('x', lambda: print('before') or 1 // 0)"
+        )
+        log = tmp_path / "x.log"
+        assert run(log, "-c", script, LOG_FORMAT="json") == 1
+        before, line = log.read_text().splitlines()
+        record = json.loads(line)
+        assert (before, record["event"], record["level"]) == ("before", "unexpected error", "error")
+        assert record["exception"].endswith("ZeroDivisionError: integer division or modulo by zero")
+
+    @pytest.mark.parametrize("line", ["", "plain", "words: here", "{", '{"event": "polls"}', "[]"])
+    def test_another_line_is_none(self, line: str) -> None:
+        """What a program logs on its way is not what it ended with."""
+        assert sentence(line) is None
 
 
 @pytest.fixture

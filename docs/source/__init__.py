@@ -1,0 +1,1 @@
+"""The source of docs/reference.md; ``python -m docs.source`` writes it."""

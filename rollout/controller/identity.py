@@ -1,0 +1,40 @@
+"""Who this checkout's controller is, and that there is only one of it."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from rollout.base import settings
+from rollout.base.files import alone, is_locked
+
+__all__ = ["is_running", "only_one", "own_identity"]
+
+_PROBED = 1.0
+"""Seconds: `is_running` holds the lock for an instant."""
+
+
+def own_identity() -> str:
+    """Who manages the deployment: this checkout on this machine, whoever runs it."""
+    return f"rollout@{socket.gethostname()}:{settings.ROOT}"
+
+
+def only_one(deployment: str) -> AbstractContextManager[None]:
+    """Hold the lock of this checkout's controller for ``deployment``.
+
+    Two controllers of one checkout share an identity, so the server cannot tell
+    them apart. Raises `Failure` where another holds it.
+    """
+    path = _lock_file(deployment)
+    refusal = f"another controller runs for {deployment} here ({path})"
+    return alone(path, refusal, seconds=_PROBED)
+
+
+def is_running(deployment: str) -> bool:
+    """Whether a controller of this checkout holds the lock for ``deployment``."""
+    return is_locked(_lock_file(deployment))
+
+
+def _lock_file(deployment: str) -> Path:
+    return settings.VAR / "run" / f"rollout-{deployment}.lock"

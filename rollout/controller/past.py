@@ -1,0 +1,74 @@
+"""The controller's deeds, read back from its log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from rollout.base.log_files import LogFile
+from rollout.base.log_records import Record, parse
+from rollout.controller.events import sentence
+
+__all__ = ["Event", "LogTail", "all_deeds"]
+
+_PROGRAM = "rollout"
+_TAIL = 64 * 1024
+"""So many bytes from the end are read; a record is about 200."""
+_LAST = 5
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, in one sentence."""
+
+    at: datetime
+    text: str
+    build_id: str | None = None
+    """The version it happened to, where the server says so."""
+
+
+def all_deeds(folder: Path, deployment: str) -> Iterator[Event]:
+    """Everything that the logs in ``folder`` still tell of one deployment, oldest first."""
+    return _deeds(LogFile(folder, _PROGRAM).history(), deployment)
+
+
+class LogTail:
+    """The last deeds in the log in ``folder``, for one deployment."""
+
+    def __init__(self, folder: Path, deployment: str) -> None:
+        self._file = folder / f"{_PROGRAM}.log"
+        self._deployment = deployment
+        self._read: tuple[int, int] | None = None
+        self._events: tuple[Event, ...] = ()
+
+    def events(self) -> tuple[Event, ...]:
+        """A few events, oldest first; none where the log cannot be read."""
+        try:
+            state = self._file.stat()
+            if self._read != (state.st_ino, state.st_size):
+                self._events = tuple(self._last_deeds())[-_LAST:]
+                self._read = (state.st_ino, state.st_size)
+        except OSError:  # not written yet, being rotated, or somebody else's
+            return self._events
+        return self._events
+
+    def _last_deeds(self) -> Iterator[Event]:
+        """Without what is waited for: whoever looks on has the plan itself."""
+        return _deeds(self._last_records(), self._deployment, waits=False)
+
+    def _last_records(self) -> list[Record]:
+        with self._file.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - _TAIL))
+            lines = log.read().decode("utf-8", errors="replace").splitlines()
+        return [record for line in lines if (record := parse(_PROGRAM, line))]
+
+
+def _deeds(found: Iterable[Record], deployment: str, *, waits: bool = True) -> Iterator[Event]:
+    for record in found:
+        text = sentence(record, waits=waits)
+        if text and record.fields.get("deployment_name") in (None, deployment):
+            yield Event(datetime.fromtimestamp(record.time, tz=timezone.utc), text)

@@ -1,0 +1,182 @@
+"""Pure: how a ready target gets its new runs: the gate, then step by step, or all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from rollout.core.actions import (
+    Action,
+    Block,
+    ClearRamp,
+    JoinSet,
+    Plan,
+    SetCurrent,
+    SetRamp,
+    StartGate,
+)
+from rollout.core.config import Gate, RolloutConfig, Seconds, Step
+from rollout.core.judge import Judgement, judge
+from rollout.core.observation import GateRun, Observation
+from rollout.core.verdict import version_set_of
+
+__all__ = [
+    "StepMark",
+    "gate_not_passed",
+    "next_step",
+    "objection",
+    "promote",
+    "step_marks",
+    "with_set",
+]
+
+
+def gate_not_passed(config: RolloutConfig, seen: Observation) -> Plan | None:
+    """Before real traffic, a run that is pinned to the target completes on each task queue."""
+    if config.gate is None or seen.ramping:
+        return None
+    for task_queue in config.gate.task_queues or (config.deployment.task_queue,):
+        tries = [run for run in seen.gates if run.task_queue == task_queue]
+        if answer := _gate(config.gate, config.deployment.target, task_queue, tries):
+            return answer
+    return None
+
+
+def next_step(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
+    """One step further along the percentages, when its time has come and nothing speaks against."""
+    target = config.deployment.target
+    at = seen.ramping.percentage if seen.ramping else 0.0
+    if waiting := _settles(config, seen, now) if at == 0.0 else _held_at(config, seen, at, now):
+        return waiting
+    ahead = [step for step in config.progressive.steps if step.percentage > at]
+    if not ahead:
+        return promote(config, seen)
+    percentage = ahead[0].percentage
+    ramp = SetRamp(target, percentage, config.deployment.ignore_missing_task_queues)
+    return with_set(seen, target, ramp, f"next step: {percentage:g} %")
+
+
+def promote(config: RolloutConfig, seen: Observation) -> Plan:
+    """The last step: the target takes all new runs."""
+    target = config.deployment.target
+    current = SetCurrent(target, config.deployment.ignore_missing_task_queues)
+    return with_set(seen, target, current, f"next step: {target} takes all new runs")
+
+
+def with_set(seen: Observation, build_id: str, action: Action, reason: str) -> Plan:
+    """``action``, preceded by the version's entry into its set where it is not in one yet."""
+    actions: tuple[Action, ...] = (action,)
+    if seen.version(build_id).version_set is None:
+        actions = (JoinSet(build_id, version_set_of(seen, build_id)), action)
+    return Plan("progressing", reason, actions)
+
+
+def objection(config: RolloutConfig, seen: Observation) -> Judgement | None:
+    """What would roll the ramping target back, where nothing is done about it; None: nothing."""
+    if seen.ramping is None or seen.ramping.build_id != config.deployment.target:
+        return None
+    judgement = _judge(config, seen, held=0)
+    return judgement if judgement.outcome == "rollback" else None
+
+
+@dataclass(frozen=True)
+class StepMark:
+    """One step of rollout.toml."""
+
+    percentage: float
+    state: Literal["done", "here", "ahead"]
+    left: float | None = None
+    """Seconds of its pause that are left, below 0 where it is held longer; None where no pause
+    runs."""
+
+
+def step_marks(config: RolloutConfig, seen: Observation, now: datetime) -> tuple[StepMark, ...]:
+    """Where the target stands on its way; empty where it does not move by steps."""
+    deployment = config.deployment
+    if seen.current is None or deployment.pace == "manual":
+        return ()
+    at = 0.0
+    if seen.current == deployment.target:
+        at = 100.0
+    elif seen.ramping and seen.ramping.build_id == deployment.target:
+        at = seen.ramping.percentage
+    steps = config.progressive.steps if deployment.pace == "progressive" else ()
+    here = _reached(config, at) if at < 100 else None
+
+    def mark(step: Step) -> StepMark:
+        if step is here:
+            since = seen.ramping_changed_at
+            left = None if since is None else _left(since, step.pause, now)
+            return StepMark(step.percentage, "here", left)
+        return StepMark(step.percentage, "done" if step.percentage <= at else "ahead")
+
+    return (*map(mark, steps), StepMark(100, "done" if at == 100 else "ahead"))
+
+
+def _gate(gate: Gate, build_id: str, task_queue: str, tries: list[GateRun]) -> Plan | None:
+    """Where the gate stands on one task queue; None where it has passed."""
+    if not tries:
+        reason = f"the gate of {build_id} begins on {task_queue}"
+        return Plan("progressing", reason, (StartGate(build_id, task_queue, 1),))
+    last = max(tries, key=lambda run: run.attempt)
+    if last.outcome == "passed":
+        return None
+    of = f"try {last.attempt} of {gate.retries + 1}"
+    if last.outcome == "running":
+        return Plan("progressing", f"the gate of {build_id} runs on {task_queue}, {of}")
+    failed = f"the gate of {build_id} failed on {task_queue}"
+    if last.attempt <= gate.retries:
+        again = StartGate(build_id, task_queue, last.attempt + 1)
+        return Plan("progressing", f"{failed}, {of}: {last.detail}", (again,))
+    return Plan("blocked", f"{failed}: {last.detail}; `rollout retry {build_id}` tries again")
+
+
+def _settles(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:
+    """Why the first step has to wait; None where it may be taken."""
+    left = _left(seen.current_changed_at, config.progressive.settle, now)
+    if left <= 0:
+        return None
+    reason = f"{seen.current} settles for {left:.0f} s more"
+    return Plan("progressing", reason, topic=("settles", seen.current))
+
+
+def _held_at(config: RolloutConfig, seen: Observation, at: float, now: datetime) -> Plan | None:
+    """Why the ramp stays where it is, or goes back; None where it may go on."""
+    target = config.deployment.target
+    # A percentage that is none of the steps was set by hand: it gets the next lower's pause.
+    reached = _reached(config, at)
+    left = _left(seen.ramping_changed_at, reached.pause if reached else Seconds(0), now)
+    judgement = _judge(config, seen, held=-left)
+    if judgement.outcome == "rollback":
+        # Blocked first: killed between the two, the next round ends the ramp.
+        actions = (Block(target, judgement.reason), ClearRamp())
+        reason = f"rolling {target} back: {judgement.reason}"
+        return Plan("blocked", reason, actions, topic=("rolls back", target, judgement.about))
+    if left > 0:
+        reason = f"at {at:g} % for {left:.0f} s more"
+        return Plan("progressing", reason, topic=("pauses", target, at))
+    if judgement.outcome == "hold":
+        reason = f"held at {at:g} %: {judgement.reason}"
+        return Plan("progressing", reason, topic=("held", target, at, judgement.about))
+    return None
+
+
+def _reached(config: RolloutConfig, at: float) -> Step | None:
+    """The last step that is not beyond ``at`` percent; None below the first."""
+    reached = [step for step in config.progressive.steps if step.percentage <= at]
+    return reached[-1] if reached else None
+
+
+def _judge(config: RolloutConfig, seen: Observation, held: float) -> Judgement:
+    """What the metrics say of the target; ``held``: seconds since the step's pause was over."""
+    if config.analysis is None:
+        return Judgement("advance", "no analysis is configured")
+    return judge(config.analysis, seen.measurements, held)
+
+
+def _left(since: datetime | None, pause: float, now: datetime) -> float:
+    """Seconds of ``pause`` that are left; all of them where the start is unknown."""
+    if since is None:
+        return pause
+    return pause - (now - since).total_seconds()

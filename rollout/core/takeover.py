@@ -1,0 +1,104 @@
+"""Pure: what a compatible target takes over from older builds of its set, and what must replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollout.core.actions import MoveRuns, Plan, Verify
+from rollout.core.config import RolloutConfig
+from rollout.core.observation import Observation, Version
+
+__all__ = ["moving", "not_verified", "staying"]
+
+
+def not_verified(config: RolloutConfig, seen: Observation) -> Plan | None:
+    """A compatible build gets traffic once runs of the current one replay on it."""
+    target = seen.version(config.deployment.target)
+    if target.strategy != "compatible" or seen.ramping:
+        return None
+    source = seen.current or ""
+    outcome = _replayed(config, target, source)
+    if outcome is None:
+        reason = f"replaying runs of {source} on {target.build_id}"
+        return Plan("progressing", reason, (Verify(target.build_id, source),))
+    if outcome == "passed":
+        return None
+    mend = f"deploy it as incompatible, or mend it and `rollout retry {target.build_id}`"
+    return Plan("blocked", f"{target.build_id} is not compatible: {outcome}; {mend}")
+
+
+def moving(config: RolloutConfig, seen: Observation) -> Plan | None:
+    """What is left of the runs that the current target takes over; None where none is."""
+    target = config.deployment.target
+    older = _older_runs(config, seen)
+    replays = tuple(Verify(target, version.build_id) for version in older.untried[:1])
+    if older.movable and not seen.routing_settled:
+        return Plan("moving", f"the change to {target} is on its way to every task queue", replays)
+    if older.movable:
+        runs = sum(version.open_runs or 0 for version in older.movable)
+        moves = tuple(MoveRuns(version.build_id, target) for version in older.movable)
+        reason = f"{runs} open runs of its set move to {target}"
+        return Plan("moving", reason, (*replays, *moves), topic=("moves", target))
+    if replays:
+        reason = f"replaying runs of {replays[0].source} on {target}, which takes them over"
+        return Plan("moving", reason, replays)
+    if older.uncounted:
+        named = ", ".join(version.build_id for version in older.uncounted)
+        return Plan("moving", f"the open runs of {named} cannot be counted")
+    return None
+
+
+def staying(config: RolloutConfig, seen: Observation) -> tuple[tuple[Version, str], ...]:
+    """Versions whose runs the compatible target cannot take over, and why."""
+    return _older_runs(config, seen).staying
+
+
+@dataclass(frozen=True)
+class _OlderRuns:
+    """The versions of the target's set that have open runs, by what can become of these."""
+
+    movable: tuple[Version, ...]
+    untried: tuple[Version, ...]
+    """Not replayed on the target yet."""
+    staying: tuple[tuple[Version, str], ...]
+    """With what broke in their replay."""
+    uncounted: tuple[Version, ...]
+    """Whether they have open runs is not known."""
+
+
+def _older_runs(config: RolloutConfig, seen: Observation) -> _OlderRuns:
+    target = seen.version(config.deployment.target)
+    older = _older_in_set(seen, target)
+    outcomes = [(v, _replayed(config, target, v.build_id)) for v in older if v.open_runs]
+    return _OlderRuns(
+        movable=tuple(version for version, outcome in outcomes if outcome == "passed"),
+        untried=tuple(version for version, outcome in outcomes if outcome is None),
+        staying=tuple((version, why) for version, why in outcomes if why not in (None, "passed")),
+        uncounted=tuple(version for version in older if version.open_runs is None),
+    )
+
+
+def _older_in_set(seen: Observation, target: Version) -> list[Version]:
+    """The versions whose runs the compatible ``target`` takes over.
+
+    Only from older to newer: after a rollback the newer build's runs stay,
+    because nobody has said that the older build can replay them.
+    """
+    if target.strategy != "compatible" or target.first_activated_at is None:
+        return []
+    return [
+        other
+        for other in seen.versions
+        if other.build_id != target.build_id
+        and other.version_set is not None
+        and other.version_set == target.version_set
+        and other.first_activated_at is not None
+        and other.first_activated_at < target.first_activated_at
+    ]
+
+
+def _replayed(config: RolloutConfig, target: Version, source: str) -> str | None:
+    """What the replay of ``source``'s runs on ``target`` showed; None where it is still to do."""
+    if config.verify.compatible == "off":
+        return "passed"
+    return target.verified.get(source)
