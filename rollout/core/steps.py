@@ -26,7 +26,6 @@ __all__ = [
     "gate_not_passed",
     "next_step",
     "objection",
-    "promote",
     "step_marks",
     "with_set",
 ]
@@ -44,24 +43,22 @@ def gate_not_passed(config: RolloutConfig, seen: Observation) -> Plan | None:
 
 
 def next_step(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
-    """One step further along the percentages, when its time has come and nothing speaks against."""
+    """One step further along the percentages, when its time has come and nothing speaks against.
+
+    Where the pace is "all-at-once" there is only the last step.
+    """
+    if config.deployment.pace == "all-at-once":
+        return _promote(config, seen)
     target = config.deployment.target
     at = seen.ramping.percentage if seen.ramping else 0.0
     if waiting := _settles(config, seen, now) if at == 0.0 else _held_at(config, seen, at, now):
         return waiting
     ahead = [step for step in config.progressive.steps if step.percentage > at]
     if not ahead:
-        return promote(config, seen)
+        return _promote(config, seen)
     percentage = ahead[0].percentage
     ramp = SetRamp(target, percentage, config.deployment.ignore_missing_task_queues)
     return with_set(seen, target, ramp, f"next step: {percentage:g} %")
-
-
-def promote(config: RolloutConfig, seen: Observation) -> Plan:
-    """The last step: the target takes all new runs."""
-    target = config.deployment.target
-    current = SetCurrent(target, config.deployment.ignore_missing_task_queues)
-    return with_set(seen, target, current, f"next step: {target} takes all new runs")
 
 
 def with_set(seen: Observation, build_id: str, action: Action, reason: str) -> Plan:
@@ -130,6 +127,13 @@ def _gate(gate: Gate, build_id: str, task_queue: str, tries: list[GateRun]) -> P
         again = StartGate(build_id, task_queue, last.attempt + 1)
         return Plan("progressing", f"{failed}, {of}: {last.detail}", (again,))
     return Plan("blocked", f"{failed}: {last.detail}; `rollout retry {build_id}` tries again")
+
+
+def _promote(config: RolloutConfig, seen: Observation) -> Plan:
+    """The last step: the target takes all new runs."""
+    target = config.deployment.target
+    current = SetCurrent(target, config.deployment.ignore_missing_task_queues)
+    return with_set(seen, target, current, f"next step: {target} takes all new runs")
 
 
 def _settles(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:

@@ -17,7 +17,8 @@ from rollout.exporter.deployment import STALE_AFTER, DeploymentMetrics
 from rollout.exporter.listener import Event, listen, parse_tokens
 from rollout.exporter.processes import ProcessMetrics
 from rollout.exporter.targets import stack_targets, worker_targets, write_if_changed
-from rollout.supervision.rpc import Process, Program
+from rollout.supervision.programs import Program
+from rollout.supervision.rpc import Process
 from tests.support.scrape import Labels, Series, labels, parse
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
