@@ -34,9 +34,11 @@ STALE_INTERVALS = 5
 STALE = 10.0
 """...but not before so many seconds."""
 
-CLOSED = tuple(
-    f"temporal_workflow_{how}_total"
-    for how in ("completed", "failed", "canceled", "continue_as_new")
+CLOSED = (
+    "temporal_workflow_completed_total",
+    "temporal_workflow_failed_total",
+    "temporal_workflow_canceled_total",
+    "temporal_workflow_continue_as_new_total",
 )
 """What the SDK counts once a run. The count of its end-to-end latencies has some runs twice:
 those whose last workflow task timed out and was done again."""
