@@ -10,11 +10,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 
 import rollout.prometheus.measure
 from rollout.core.config import Analysis, Check, Seconds
@@ -23,7 +24,7 @@ from rollout.prometheus.comparison import Comparison
 from rollout.prometheus.measure import measure
 from tests.support.prometheus import Prometheus, expositions, tool
 from tests.support.temporal_server import DevServer, free_port
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 from tests.support.worker_process import Command, environ, python
 
 ANALYSIS = Analysis(window=Seconds(60), min_samples=5)
@@ -464,6 +465,10 @@ class Job:
     async def run(self, kind: str) -> None:
         if kind == "raises":
             raise ValueError("a mistake")
+        if kind == "goes on":
+            workflow.continue_as_new("good")
+        if kind == "is canceled":
+            await workflow.sleep(60)
         if kind == "changes":
             if CODE == "first":
                 await workflow.sleep(1)
@@ -518,12 +523,21 @@ class Jobs:
             )
             for kind in kinds
         ]
+        for handle, kind in zip(handles, kinds, strict=True):
+            if kind == "is canceled":
+                await until(partial(waits, handle))
+                await handle.cancel()
         ending = [
             handle.result()
             for handle, kind in zip(handles, kinds, strict=True)
             if kind not in ENDLESS
         ]
         return await asyncio.gather(*ending, return_exceptions=True)
+
+
+async def waits(handle: WorkflowHandle[Any, Any]) -> bool:
+    """Whether its first task is done: it has started a timer."""
+    return (await handle.describe()).history_length >= 5
 
 
 def all_is_seen(seen: Measurements) -> bool:
@@ -545,13 +559,14 @@ class TestWorkers:
         """Failing activities and workflows, code that raises and code that changed are all seen."""
         jobs = Jobs(temporal_server, tmp_path, metered)
         with jobs.worker("v1", "first"):
-            await jobs.run(*["good"] * 5)
+            await jobs.run(*["good"] * 5, "goes on", "is canceled")
             with jobs.worker("v2", "first"):
                 await jobs.run("changes", "good")
             with jobs.worker("v2", "second"):
                 await jobs.run(*["good"] * 4, *["fails"] * 3, "local", "raises")
                 seen = await metered.until(jobs.name, all_is_seen, since=60)
-        assert (seen.current.tasks, seen.current.workflows, seen.current.activities) == (10, 5, 5)
+        # One has closed twice, as it went on as new; one was canceled. Each is counted once.
+        assert (seen.current.tasks, seen.current.workflows, seen.current.activities) == (15, 8, 6)
         assert seen.current.activity_failures == seen.current.task_failures == 0
         assert seen.target.activities >= 8
         assert seen.target.tasks > seen.target.task_failures
