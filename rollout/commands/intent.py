@@ -43,7 +43,7 @@ async def _to(arguments: argparse.Namespace) -> int:
             )
     else:
         valid_build_id(arguments.build_id)
-    edit(arguments.config, "deployment", target=arguments.build_id, rollback=None)
+    edit(arguments.config, "deployment", target=arguments.build_id, rollback=None, promote=None)
     print(f"target is {arguments.build_id}; `rollout watch` shows how traffic moves to it")
     if arguments.build_id != UNVERSIONED:
         await _warn_of_a_stranger(config, arguments.build_id)

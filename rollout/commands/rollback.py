@@ -55,7 +55,8 @@ async def _rollback(arguments: argparse.Namespace) -> int:
     reason = f"rolled back to {good} by command"
     blocked = Metadata(blocked=Note(seen.version(bad).fingerprint, reason))
     await written(routing.annotate(bad, blocked))
-    edit(arguments.config, "deployment", target=good, rollback=good, paused=False)
+    intent = {"target": good, "rollback": good, "promote": None, "paused": False}
+    edit(arguments.config, "deployment", **intent)
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
     observer = Observer(client, seen.deployment)
 

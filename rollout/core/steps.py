@@ -26,6 +26,7 @@ __all__ = [
     "gate_not_passed",
     "next_step",
     "objection",
+    "step_after",
     "step_marks",
     "with_set",
 ]
@@ -51,14 +52,20 @@ def next_step(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
         return _promote(config, seen)
     target = config.deployment.target
     at = seen.ramping.percentage if seen.ramping else 0.0
+    if at > 0.0 and (promoted := config.deployment.promoted_from(at)):
+        return _promoted(config, seen, promoted)
     if waiting := _settles(config, seen, now) if at == 0.0 else _held_at(config, seen, at, now):
         return waiting
-    ahead = [step for step in config.progressive.steps if step.percentage > at]
-    if not ahead:
+    percentage = step_after(config, at)
+    if percentage == 100:
         return _promote(config, seen)
-    percentage = ahead[0].percentage
     ramp = SetRamp(target, percentage, config.deployment.ignore_missing_task_queues)
     return with_set(seen, target, ramp, f"next step: {percentage:g} %")
+
+
+def step_after(config: RolloutConfig, at: float) -> float:
+    """The percentage of the step that follows ``at`` percent; 100 after the last."""
+    return next((s.percentage for s in config.progressive.steps if s.percentage > at), 100.0)
 
 
 def with_set(seen: Observation, build_id: str, action: Action, reason: str) -> Plan:
@@ -145,6 +152,24 @@ def _settles(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | 
     return Plan("progressing", reason, topic=("settles", seen.current))
 
 
+def _promoted(config: RolloutConfig, seen: Observation, percentage: float) -> Plan:
+    """A person has decided: neither the pause nor a doubt holds the target, only a proof does."""
+    target = config.deployment.target
+    if proof := objection(config, seen):
+        return _roll_back(target, proof)
+    if percentage == 100:
+        return _promote(config, seen)
+    ramp = SetRamp(target, percentage, config.deployment.ignore_missing_task_queues)
+    return with_set(seen, target, ramp, f"next step: {percentage:g} %, as promoted by hand")
+
+
+def _roll_back(target: str, judgement: Judgement) -> Plan:
+    # Blocked first: killed between the two, the next round ends the ramp.
+    actions = (Block(target, judgement.reason), ClearRamp())
+    reason = f"rolling {target} back: {judgement.reason}"
+    return Plan("blocked", reason, actions, topic=("rolls back", target, judgement.about))
+
+
 def _held_at(config: RolloutConfig, seen: Observation, at: float, now: datetime) -> Plan | None:
     """Why the ramp stays where it is, or goes back; None where it may go on."""
     target = config.deployment.target
@@ -153,10 +178,7 @@ def _held_at(config: RolloutConfig, seen: Observation, at: float, now: datetime)
     left = _left(seen.ramping_changed_at, reached.pause if reached else Seconds(0), now)
     judgement = _judge(config, seen, held=-left)
     if judgement.outcome == "rollback":
-        # Blocked first: killed between the two, the next round ends the ramp.
-        actions = (Block(target, judgement.reason), ClearRamp())
-        reason = f"rolling {target} back: {judgement.reason}"
-        return Plan("blocked", reason, actions, topic=("rolls back", target, judgement.about))
+        return _roll_back(target, judgement)
     if left > 0:
         reason = f"at {at:g} % for {left:.0f} s more"
         return Plan("progressing", reason, topic=("pauses", target, at))

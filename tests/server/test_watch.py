@@ -331,7 +331,7 @@ temporal_workflow_endtoend_latency_seconds_bucket{build_id="v1",deployment_name=
 temporal_workflow_endtoend_latency_seconds_bucket{build_id="v1",deployment_name="shop",workflow_type="Quick",le="+Inf"} +6
 temporal_workflow_endtoend_latency_seconds_count{build_id="v1",deployment_name="shop",workflow_type="Quick"} +6
 temporal_workflow_endtoend_latency_seconds_count{build_id="v2",deployment_name="shop",workflow_type="Quick"} +2
-temporal_workflow_failed_total{build_id="v2",deployment_name="shop",workflow_type="Quick"} +1
+temporal_workflow_failed_total{build_id="v2",deployment_name="shop",workflow_type="Quick"} +2
 """  # noqa: E501
 
 
