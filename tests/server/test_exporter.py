@@ -105,7 +105,8 @@ def exporter() -> Iterator[Exporter]:
 
 def worker_command(build_id: str, port: int) -> str:
     """A program that supervisord's configuration takes for a worker, and that only sleeps."""
-    return f"command = sh -c 'exec sleep 1000' python -m workers --build-id {build_id} --metrics-port {port}"
+    stand_in = "sh -c 'exec sleep 1000' python -m workers"
+    return f"command = {stand_in} --build-id {build_id} --metrics-port {port}"
 
 
 class TestProcesses:
