@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.support.truth_server import BUILDS, ServerLook
+from tests.support.truth_server import BUILDS, STUCK, ServerLook
 
 __all__ = ["Claims", "Held", "hold"]
 
@@ -115,8 +115,8 @@ def _judge(  # noqa: PLR0911 - a case a kind of claim
         case "safe_to_stop":
             return _safe(of, first, last) if value else (None, "")
         case "complete":
-            waits = first.stuck and last.stuck
-            return ("wrong" if waits else "equal"), f"{first.stuck} and {last.stuck} stuck runs"
+            stuck = _stuck(first, last)
+            return ("wrong" if stuck else "equal"), f"had {stuck} stuck runs throughout"
     return None, ""
 
 
@@ -134,6 +134,14 @@ def _waiting(value: float, seen: Sequence[int]) -> tuple[Outcome, str]:
     if min(seen) <= value <= max(seen):
         return ("equal" if min(seen) == max(seen) else "bounded"), ""
     return "approximate", ""
+
+
+def _stuck(first: ServerLook, last: ServerLook) -> int:
+    """How many runs had waited for too long at the first look, and still did at the last."""
+    return sum(
+        run_id in last.untaken and began < first.began - STUCK
+        for run_id, began in first.untaken.items()
+    )
 
 
 def _safe(build_id: str, first: ServerLook, last: ServerLook) -> tuple[Outcome, str]:

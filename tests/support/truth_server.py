@@ -18,6 +18,7 @@ from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsRequest,
     DescribeWorkerDeploymentRequest,
     DescribeWorkerDeploymentVersionRequest,
+    ListWorkflowExecutionsRequest,
 )
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
@@ -83,8 +84,8 @@ class ServerLook:
     """Those without a version: no worker has completed their first task."""
     started: int = 0
     """All runs on the task queue; counted first in the look."""
-    stuck: int = 0
-    """Running workflows without a version that began more than `STUCK` seconds ago."""
+    untaken: Mapping[str, float] = field(default_factory=dict)
+    """Running workflows without a version by run id, and when each began."""
     waiting: Mapping[str, int] = field(default_factory=dict)
     """Tasks in each version's queues, which the server itself knows approximately."""
 
@@ -118,10 +119,7 @@ class Truth:
         waiting = await asyncio.gather(*(self._waiting(build_id) for build_id in builds))
         without = f"TaskQueue='{_DEPLOYMENT}' AND TemporalWorkerDeploymentVersion IS NULL"
         nowhere = await self.count(without)
-        before = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - STUCK))
-        stuck = (
-            await self.count(f"{without} AND StartTime < '{before}'") if nowhere.running else None
-        )
+        untaken = await self._began(f"{without} AND ExecutionStatus='Running'", nowhere.running)
         return ServerLook(
             began=began,
             ended=time.time(),
@@ -130,7 +128,7 @@ class Truth:
             runs=dict(zip(builds, runs, strict=True)),
             nowhere=nowhere,
             started=started,
-            stuck=stuck.running if stuck else 0,
+            untaken=untaken,
             waiting=dict(zip(builds, waiting, strict=True)),
         )
 
@@ -153,6 +151,18 @@ class Truth:
             by_status[name] = group.count
         running = by_status.pop("Running", 0)
         return Counted(running, sum(by_status.values()))
+
+    async def _began(self, query: str, expected: int) -> dict[str, float]:
+        """When each of the runs began, by run id; asked only where some are expected."""
+        if not expected:
+            return {}
+        reply = await self._ask(
+            self._client.workflow_service.list_workflow_executions,
+            ListWorkflowExecutionsRequest(
+                namespace=self._client.namespace, page_size=1000, query=query
+            ),
+        )
+        return {each.execution.run_id: _seconds(each.start_time) for each in reply.executions}
 
     async def _routing(self) -> tuple[Routing, dict[str, str]]:
         try:

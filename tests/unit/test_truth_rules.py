@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.truth_rules import Claims, hold
-from tests.support.truth_server import Counted, Routing, ServerLook
+from tests.support.truth_server import STUCK, Counted, Routing, ServerLook
 
 V1, HALF, V2 = Routing("v1"), Routing("v1", "v2", 50.0), Routing("v2")
 
@@ -54,8 +54,11 @@ def test_safe_to_stop() -> None:
 def test_complete() -> None:
     """*Complete* is wrong while runs that nobody takes up wait, before and after."""
     none = Counted()
-    assert outcome("complete", True, look(1, none, stuck=3), look(4, none, stuck=5)) == "wrong"
-    assert outcome("complete", True, look(1, none, stuck=0), look(4, none, stuck=5)) == "equal"
+    old, new = {"old": 1 - STUCK - 1.0}, {"new": 0.0}
+    waits = look(1, none, untaken=old | new), look(4, none, untaken=old)
+    assert outcome("complete", True, *waits) == "wrong"
+    assert outcome("complete", True, look(1, none, untaken=old), look(4, none)) == "equal"
+    assert outcome("complete", True, *(look(at, none, untaken=new) for at in (1, 4))) == "equal"
 
 
 def test_routing() -> None:
