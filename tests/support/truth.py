@@ -124,11 +124,13 @@ class _Switchover:
 
     async def _drive(self) -> None:
         """The switchover, with what goes wrong in the middle of it."""
-        await self._when(lambda look: look.routing.percentage > 0)
+        await self._when(
+            "v2 gets new runs", lambda look: look.routing.percentage > 0 or look.of("v2").total > 2
+        )
         killed, self.killed_at = self._pid("worker-v1"), time.time()
         os.kill(killed, signal.SIGKILL)
-        await self._so(lambda: self._pid("worker-v1") != killed)
-        await self._when(lambda look: look.routing.current == "v2")
+        await self._so("worker-v1 is started again", lambda: self._pid("worker-v1") != killed)
+        await self._when("v2 is current", lambda look: look.routing.current == "v2")
         stopped, at = self._pid("worker-v2"), time.time()
         os.kill(stopped, signal.SIGSTOP)
         try:
@@ -137,29 +139,35 @@ class _Switchover:
             os.kill(stopped, signal.SIGCONT)
         self._said_dead(at, time.time())
         await self._when(
-            lambda look: look.statuses.get("v1") == "drained" and not look.of("v1").running
+            "v1 is drained",
+            lambda look: look.statuses.get("v1") == "drained" and not look.of("v1").running,
         )
-        await self._so(lambda: bool(self.ours.last("safe_to_stop", "v1")))
+        await self._so("v1 is safe", lambda: bool(self.ours.last("safe_to_stop", "v1")))
         await asyncio.to_thread(self.stack.supervisorctl, "stop", "load")
         await self._when(
-            lambda look: not (look.nowhere.running or any(look.of(b).running for b in BUILDS))
+            "all runs end",
+            lambda look: not look.nowhere.running and not any(look.of(b).running for b in BUILDS),
         )
         # One more reading of each of ours lies between two looks at the server.
         heard = time.time()
-        await self._so(lambda: self.ours.claims[-1].since > heard)
-        await self._so(lambda: all(len(self._since(heard, b)) > 1 for b in BUILDS))
+        await self._so("ours are read", lambda: self.ours.claims[-1].since > heard)
+        await self._so(
+            "workers are scraped", lambda: all(len(self._since(heard, b)) > 1 for b in BUILDS)
+        )
         heard = time.time()
-        await self._so(lambda: self.truth.looks[-1].began > heard)
+        await self._so("the server is asked", lambda: self.truth.looks[-1].began > heard)
 
     def _since(self, heard: float, program: str) -> list[Series]:
         return [series for at, series in self.ours.counters.get(program, []) if at > heard]
 
-    async def _when(self, condition: Callable[[ServerLook], bool]) -> None:
-        await self._so(lambda: bool(self.truth.looks) and condition(self.truth.looks[-1]))
+    async def _when(self, what: str, condition: Callable[[ServerLook], bool]) -> None:
+        looks = self.truth.looks
+        await self._so(what, lambda: bool(looks) and condition(looks[-1]))
 
-    async def _so(self, condition: Callable[[], bool]) -> None:
+    async def _so(self, what: str, condition: Callable[[], bool]) -> None:
         async def check() -> bool:
-            return condition()
+            assert condition(), f"it is not so that {what}"
+            return True
 
         await until(check, seconds=_PATIENCE)
 
@@ -244,7 +252,8 @@ class _Switchover:
         """How many runs a worker that was killed can have completed since it was last scraped."""
         if build_id != "v1":
             return 0
-        scraped = max(at for at, _ in self.ours.counters["v1"] if at < self.killed_at)
+        scrapes = [at for at, _ in self.ours.counters["v1"] if at < self.killed_at]
+        scraped = max(scrapes, default=0.0)
         before = [look for look in self.truth.looks if look.ended <= scraped - 1]
         after = [look for look in self.truth.looks if look.began >= self.killed_at]
         return after[0].of("v1").ended - (before[-1].of("v1").ended if before else 0)
@@ -306,8 +315,8 @@ metrics are read, and `rollout status --json` every five seconds.
 - **equal**: the server said the same in the looks before and after.
 - **bounded**: runs began or ended between the two looks, and our figure lies between what was
   possible in between. No slack is added: a figure that was older than it said would lie outside.
-- **approximate**: tasks that wait, which the server itself knows approximately. To see none where
-  ten or more wait is wrong.
+- **approximate**: the load hears of a start or an end sooner than visibility, or later. What waits
+  the server itself knows approximately; to see nothing where ten tasks or more wait is wrong.
 - **late**, or **measured**: how late we said so, or what came of it.
 - **wrong**: anything else. *Safe to stop* is wrong where the server counts an open run in both
   looks around it, *complete* where runs that no worker takes up wait in both.

@@ -47,7 +47,8 @@ class Ours:
             self._every(1.0, self._api),
             self._every(1.0, self._exporter),
             self._every(5.0, self._status),
-            *(self._every(1.0, self._metrics, name) for name in ("load", *BUILDS)),
+            self._every(1.0, self._load),
+            *(self._every(1.0, self._worker, name) for name in BUILDS),
         )
 
     def last(self, what: str, of: str = "", source: str | None = None) -> Any:
@@ -125,12 +126,20 @@ class Ours:
             values[f"{dict(labels)['kind']}_changed", ""] = value
         self.claims.append(Claims("exporter", since, heard, values))
 
-    async def _metrics(self, program: str) -> None:
-        name = (
-            "LOAD_METRICS_PORT" if program == "load" else f"WORKER_{program.upper()}_METRICS_PORT"
-        )
-        series = await asyncio.to_thread(scrape, self._stack.ports[name])
-        self.counters.setdefault(program, []).append((time.time(), series))
+    async def _load(self) -> None:
+        asked = time.time()
+        series = await asyncio.to_thread(scrape, self._stack.ports["LOAD_METRICS_PORT"])
+        started = sum(series["client_workflows_started_total"].values())
+        values: dict[tuple[str, str], Any] = {("started", ""): started}
+        for labels, value in series.get("client_workflows_finished_total", {}).items():
+            key = ("completed", dict(labels)["build_id"])
+            values[key] = values.get(key, 0) + value
+        self.claims.append(Claims("load", asked, time.time(), values))
+
+    async def _worker(self, build_id: str) -> None:
+        port = self._stack.ports[f"WORKER_{build_id.upper()}_METRICS_PORT"]
+        series = await asyncio.to_thread(scrape, port)
+        self.counters.setdefault(build_id, []).append((time.time(), series))
 
 
 def _get(url: str) -> str:

@@ -11,6 +11,8 @@ from tests.support.truth_rules import Held
 __all__ = ["Account", "Row", "as_markdown"]
 
 _WHAT = {
+    "started": "runs started",
+    "completed": "runs completed on a version",
     "open_runs": "open runs of a version",
     "unassigned_runs": "running workflows without a version",
     "waiting_tasks": "tasks that wait for a version",

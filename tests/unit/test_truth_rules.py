@@ -83,3 +83,14 @@ def test_without_a_look_on_each_side_nothing_is_held() -> None:
     claim = Claims("api", 2, 3, {("open_runs", "v1"): 7})
     assert not hold([claim], [look(1, Counted())]).outcomes
     assert not hold([claim], [look(4, Counted())]).outcomes
+
+
+def test_what_the_load_counts() -> None:
+    """The load may be ahead of visibility for a moment, and never for good."""
+    looks = look(1, Counted(5, 10), started=15), look(4, Counted(5, 12), started=17)
+    assert outcome("started", 16, *looks, of="") == "bounded"
+    assert outcome("completed", 12, *looks) == "bounded"
+    assert outcome("completed", 3, *looks) == "approximate"
+    later = look(5, Counted(5, 14), started=19)
+    assert outcome("started", 19, *looks, later, of="") == "approximate"
+    assert outcome("started", 20, *looks, later, of="") == "wrong"
