@@ -11,6 +11,8 @@ import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 
+import structlog
+
 from rollout.base.exit import Failure
 from rollout.supervision.rpc import Supervisor
 from rollout.supervision.surroundings import adopt, of_running_stack
@@ -30,6 +32,8 @@ def enter(
     environment is the stack's own.
     """
     _elsewhere.set(elsewhere)
+    # What is logged on the way is no part of what a command prints.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
     if elsewhere or "SUPERVISOR_SERVER_URL" in environ:
         return
     world = of_running_stack()
