@@ -33,7 +33,7 @@ def enter(
     """
     _elsewhere.set(elsewhere)
     # What is logged on the way is no part of what a command prints.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
+    structlog.configure(logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr))
     if elsewhere or "SUPERVISOR_SERVER_URL" in environ:
         return
     world = of_running_stack()
