@@ -108,7 +108,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "retry": _version("versions", "lift a block; try gate and replay again", "retry v3"),
     "retire": _version(
-        "versions",
+        "retire",
         "stop and remove what is safe to stop",
         "retire v1\nretire v1 --force --yes",
     ),

@@ -10,6 +10,7 @@ from pathlib import Path
 from rollout.base.exit import Failure, Misuse
 from rollout.base.names import UNVERSIONED, valid_build_id
 from rollout.commands.shared import see, written
+from rollout.commands.world import refuse_own_file
 from rollout.controller.last_good import change, follow
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import edit, load
@@ -41,6 +42,7 @@ def resume(parser: argparse.ArgumentParser) -> None:
 
 async def _to(arguments: argparse.Namespace) -> int:
     """Make a build the target."""
+    refuse_own_file(arguments.config)
     config = load(arguments.config)
     if arguments.build_id == UNVERSIONED:
         client, seen = await see(config)
@@ -102,6 +104,7 @@ async def _resume(arguments: argparse.Namespace) -> int:
 
 def _change(path: Path, *, paused: bool) -> None:
     """Write it down where the controller reads it, and say first where that is not the file."""
+    refuse_own_file(path)
     if warning := follow(path).warning:
         print(f"! {warning}, and now says paused = {str(paused).lower()}", file=sys.stderr)
     change(path, paused=paused)

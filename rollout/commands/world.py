@@ -6,18 +6,22 @@ the processes of another.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
+from pathlib import Path
 
 import structlog
 
 from rollout.base.exit import Failure
+from rollout.base.settings import ROLLOUT_FILE, SOCKET
 from rollout.supervision.rpc import Supervisor
-from rollout.supervision.surroundings import adopt, of_running_stack
+from rollout.supervision.surroundings import World, adopt, of_running_stack, of_supervisord
 
-__all__ = ["enter", "is_elsewhere", "refuse_elsewhere", "supervisor_here"]
+__all__ = ["enter", "is_elsewhere", "refuse_elsewhere", "refuse_own_file", "supervisor_here"]
 
 _elsewhere: ContextVar[bool] = ContextVar("elsewhere", default=False)
 
@@ -36,7 +40,7 @@ def enter(
     structlog.configure(logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr))
     if elsewhere or "SUPERVISOR_SERVER_URL" in environ:
         return
-    world = of_running_stack()
+    world = of_running_stack() or _behind_the_socket()
     if world is None:
         return
     differences = adopt(world, environ)
@@ -46,6 +50,14 @@ def enter(
     if changes:
         raise Failure(f"{told}: unset it, or say --elsewhere to leave the stack that runs here be")
     print(f"! {told}; the running stack's is asked (--elsewhere: this shell's)", file=sys.stderr)
+
+
+def _behind_the_socket() -> World | None:
+    """The world of a supervisord that answers here, whatever became of its pid file."""
+    if SOCKET.exists():
+        with suppress(Failure):
+            return of_supervisord(asyncio.run(Supervisor(timeout=1).pid()))
+    return None
 
 
 def is_elsewhere() -> bool:
@@ -62,3 +74,12 @@ def refuse_elsewhere(what: str) -> None:
     """Raise `Failure` where another server is asked, and the command is about ``what`` here."""
     if is_elsewhere():
         raise Failure(f"--elsewhere touches no {what} here: leave it out")
+
+
+def refuse_own_file(path: Path) -> None:
+    """Raise `Failure` where another server is asked, and ``path`` steers the stack that is here."""
+    if is_elsewhere() and path.resolve() == ROLLOUT_FILE.resolve():
+        raise Failure(
+            f"{path} is what the stack here follows: with --elsewhere name the other one's own "
+            "with --config"
+        )

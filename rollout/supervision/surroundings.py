@@ -16,7 +16,7 @@ import psutil
 
 from rollout.base.settings import PORTS, VAR
 
-__all__ = ["World", "adopt", "of_running_stack"]
+__all__ = ["World", "adopt", "of_running_stack", "of_supervisord"]
 
 _NAMES = frozenset({*PORTS, "PROMETHEUS_URL", "METRICS_HOST"})
 _PREFIX = "TEMPORAL_"
@@ -71,8 +71,17 @@ def of_running_stack(var: Path = VAR) -> World | None:
 
     By its pid file: that it has to be quick, and that the process is a supervisord, is enough.
     """
-    with contextlib.suppress(OSError, ValueError, OverflowError, psutil.Error):
-        process = psutil.Process(int((var / "run" / "supervisord.pid").read_text()))
+    try:
+        pid = int((var / "run" / "supervisord.pid").read_text())
+    except (OSError, ValueError):
+        return None
+    return of_supervisord(pid)
+
+
+def of_supervisord(pid: int) -> World | None:
+    """The world of the supervisord with this process id; None where it is none, or not ours."""
+    with contextlib.suppress(OSError, OverflowError, psutil.Error):
+        process = psutil.Process(pid)
         if any(Path(word).name == "supervisord" for word in process.cmdline()[:3]):
             return World.of(process.environ())
     return None
