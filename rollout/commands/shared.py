@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from datetime import datetime, timezone
 from typing import TypeVar
@@ -17,6 +18,7 @@ from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
+from rollout.core.zeros import APART
 from rollout.supervision.rpc import Supervisor
 from rollout.temporal.observer import Observer
 
@@ -25,14 +27,22 @@ __all__ = ["observe", "own", "see", "writer", "written"]
 T = TypeVar("T")
 
 
-async def see(config: RolloutConfig, *, known: bool = True) -> tuple[Client, Observation]:
+async def see(
+    config: RolloutConfig, *, known: bool = True, twice: bool = False
+) -> tuple[Client, Observation]:
     """A client and what it sees on the server, which is all that a change needs.
 
     Neither the gate nor Prometheus is asked: only a plan depends on them, and a rollback is
-    in a hurry. Raises `Failure`, also where ``known`` and nothing is there.
+    in a hurry. With ``twice`` it looks again some seconds later, for one who stops something:
+    that a version has no run open is only known then. Raises `Failure`, also where ``known`` and
+    nothing is there.
     """
     client = await connect(identity=own_identity())
-    seen = await _readable(Observer(client, config.deployment.name, Supervisor()).observe())
+    observer = Observer(client, config.deployment.name, Supervisor())
+    seen = await _readable(observer.observe())
+    if twice and seen.exists:
+        await asyncio.sleep(APART.total_seconds())
+        seen = await _readable(observer.observe())
     if known and not seen.exists:
         raise Failure(
             f"the server does not know deployment {seen.deployment}: has a worker polled?"

@@ -133,7 +133,7 @@ async def _add(arguments: argparse.Namespace) -> int:
 async def _retire(arguments: argparse.Namespace) -> int:
     """Stop a version's workers, remove its program, and delete the server's record."""
     config = load(arguments.config)
-    client, seen = await see(config, known=False)
+    client, seen = await see(config, known=False, twice=True)
     build_id = arguments.build_id
     version = seen.version(build_id)
     if version.status == "unregistered" and version.process is None:

@@ -66,10 +66,12 @@ async def watch_deployment(
     client = await connect_patiently(identity="exporter")
     intent = await _first_intent(rollout_file, metrics, broken)
     pause = PERIOD
+    observer: Observer | None = None
     while True:
         config = intent.refresh()
         broken.now(intent.problem)
-        observer = Observer(client, config.deployment.name, supervisor)
+        if observer is None or observer.deployment != config.deployment.name:
+            observer = Observer(client, config.deployment.name, supervisor)
         try:
             seen = await asyncio.wait_for(observer.observe(), _OBSERVE_TIMEOUT)
         except (RPCError, asyncio.TimeoutError) as error:

@@ -29,7 +29,7 @@ from rollout.commands.watch.picture import as_line, render
 from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
-from rollout.controller.observing import observe_rollout
+from rollout.controller.observing import look
 from rollout.controller.past import Event, LogTail
 from rollout.core.actions import Plan
 from rollout.core.observation import Observation
@@ -37,6 +37,7 @@ from rollout.core.plan import plan
 from rollout.prometheus.client import Prometheus, prometheus_at
 from rollout.prometheus.traffic import Traffic, read_traffic
 from rollout.supervision.rpc import Supervisor
+from rollout.temporal.observer import Observer
 
 __all__ = ["Lines", "show", "watch"]
 
@@ -169,6 +170,7 @@ class _Watcher:
         self._type = workflow_type
         self._intent = Intent(config_path, renamed="start `rollout watch` anew")
         self._client: Client | None = None
+        self._observer: Observer | None = None
         self._seen: Observation | None = None
         self._traffic = Traffic()
         self._trends = Trends()
@@ -209,7 +211,10 @@ class _Watcher:
                 self._client = await connect(
                     runtime=Runtime(telemetry=TelemetryConfig(logging=None))
                 )
-            seen = await observe_rollout(self._client, self._intent.config, Supervisor())
+            if self._observer is None:
+                name = self._intent.config.deployment.name
+                self._observer = Observer(self._client, name, Supervisor(), at_once=False)
+            seen = await look(self._client, self._intent.config, self._observer)
         except Misuse:
             raise
         except Failure as failure:
