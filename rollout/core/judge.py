@@ -6,6 +6,7 @@ against it; everything between holds the traffic where it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -118,8 +119,26 @@ def _doubts(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
         told = (
             f"analysis short of samples: {samples:.0f} of {analysis.min_samples} "
             f"workflows and activities of {target.build_id}"
+            f"{_when_enough(samples, analysis.min_samples, seen.counted)}"
         )
         yield _Point("samples", told)
+
+
+def _when_enough(samples: float, wanted: float, seconds: float) -> str:
+    """When there will be as many as are ``wanted``, if they go on as in the last ``seconds``."""
+    if seconds <= 0:
+        return ""
+    if samples < 1:
+        return f"; none came in {_about(seconds)}"
+    return f"; at this rate in about {_about((wanted - samples) * seconds / samples)}"
+
+
+def _about(seconds: float) -> str:
+    """A length of time in its largest unit, of which it has two or more."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{math.ceil(seconds)} s"
 
 
 def _slow(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:

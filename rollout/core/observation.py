@@ -140,7 +140,7 @@ class GateRun:
 
 @dataclass(frozen=True)
 class BuildSample:
-    """What Prometheus has of one build, over the window of `Measurements`."""
+    """What Prometheus has of one build, over the times of `Measurements`."""
 
     build_id: str
     tasks: float = 0.0
@@ -157,7 +157,7 @@ class BuildSample:
     non_determinism: float = 0.0
     """Workflow tasks that failed because the code does not match the history."""
     schedule_to_start_p95: float | None = None
-    """Seconds a workflow task waits for a worker; None without samples."""
+    """Seconds a workflow task waits for a worker; None with too few samples."""
     end_to_end_p95: float | None = None
     """Seconds from start to end of the runs of `Measurements.compared_type`; None without one."""
 
@@ -172,11 +172,15 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Measurements:
-    """Target against current, from Prometheus, over the last ``window`` seconds."""
+    """Target against current, from Prometheus."""
 
     window: float
+    """Seconds back to which latencies were compared."""
     target: BuildSample
     current: BuildSample
+    counted: float = 0.0
+    """Seconds back to which work and its failures were counted: to the last change of traffic,
+    for bounds that hold at all looks need a beginning that stays."""
     compared_type: str | None = None
     """The workflow type whose end-to-end latency speaks most against the target, of those that
     both builds closed often enough."""

@@ -26,7 +26,7 @@ __all__ = [
     "gate_not_passed",
     "next_step",
     "objection",
-    "promote",
+    "step_after",
     "step_marks",
     "with_set",
 ]
@@ -44,24 +44,28 @@ def gate_not_passed(config: RolloutConfig, seen: Observation) -> Plan | None:
 
 
 def next_step(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
-    """One step further along the percentages, when its time has come and nothing speaks against."""
+    """One step further along the percentages, when its time has come and nothing speaks against.
+
+    Where the pace is "all-at-once" there is only the last step.
+    """
+    if config.deployment.pace == "all-at-once":
+        return _promote(config, seen)
     target = config.deployment.target
     at = seen.ramping.percentage if seen.ramping else 0.0
+    if at > 0.0 and (promoted := config.deployment.promoted_from(at)):
+        return _promoted(config, seen, promoted)
     if waiting := _settles(config, seen, now) if at == 0.0 else _held_at(config, seen, at, now):
         return waiting
-    ahead = [step for step in config.progressive.steps if step.percentage > at]
-    if not ahead:
-        return promote(config, seen)
-    percentage = ahead[0].percentage
+    percentage = step_after(config, at)
+    if percentage == 100:
+        return _promote(config, seen)
     ramp = SetRamp(target, percentage, config.deployment.ignore_missing_task_queues)
     return with_set(seen, target, ramp, f"next step: {percentage:g} %")
 
 
-def promote(config: RolloutConfig, seen: Observation) -> Plan:
-    """The last step: the target takes all new runs."""
-    target = config.deployment.target
-    current = SetCurrent(target, config.deployment.ignore_missing_task_queues)
-    return with_set(seen, target, current, f"next step: {target} takes all new runs")
+def step_after(config: RolloutConfig, at: float) -> float:
+    """The percentage of the step that follows ``at`` percent; 100 after the last."""
+    return next((s.percentage for s in config.progressive.steps if s.percentage > at), 100.0)
 
 
 def with_set(seen: Observation, build_id: str, action: Action, reason: str) -> Plan:
@@ -132,6 +136,13 @@ def _gate(gate: Gate, build_id: str, task_queue: str, tries: list[GateRun]) -> P
     return Plan("blocked", f"{failed}: {last.detail}; `rollout retry {build_id}` tries again")
 
 
+def _promote(config: RolloutConfig, seen: Observation) -> Plan:
+    """The last step: the target takes all new runs."""
+    target = config.deployment.target
+    current = SetCurrent(target, config.deployment.ignore_missing_task_queues)
+    return with_set(seen, target, current, f"next step: {target} takes all new runs")
+
+
 def _settles(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:
     """Why the first step has to wait; None where it may be taken."""
     left = _left(seen.current_changed_at, config.progressive.settle, now)
@@ -139,6 +150,24 @@ def _settles(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | 
         return None
     reason = f"{seen.current} settles for {left:.0f} s more"
     return Plan("progressing", reason, topic=("settles", seen.current))
+
+
+def _promoted(config: RolloutConfig, seen: Observation, percentage: float) -> Plan:
+    """A person has decided: neither the pause nor a doubt holds the target, only a proof does."""
+    target = config.deployment.target
+    if proof := objection(config, seen):
+        return _roll_back(target, proof)
+    if percentage == 100:
+        return _promote(config, seen)
+    ramp = SetRamp(target, percentage, config.deployment.ignore_missing_task_queues)
+    return with_set(seen, target, ramp, f"next step: {percentage:g} %, as promoted by hand")
+
+
+def _roll_back(target: str, judgement: Judgement) -> Plan:
+    # Blocked first: killed between the two, the next round ends the ramp.
+    actions = (Block(target, judgement.reason), ClearRamp())
+    reason = f"rolling {target} back: {judgement.reason}"
+    return Plan("blocked", reason, actions, topic=("rolls back", target, judgement.about))
 
 
 def _held_at(config: RolloutConfig, seen: Observation, at: float, now: datetime) -> Plan | None:
@@ -149,10 +178,7 @@ def _held_at(config: RolloutConfig, seen: Observation, at: float, now: datetime)
     left = _left(seen.ramping_changed_at, reached.pause if reached else Seconds(0), now)
     judgement = _judge(config, seen, held=-left)
     if judgement.outcome == "rollback":
-        # Blocked first: killed between the two, the next round ends the ramp.
-        actions = (Block(target, judgement.reason), ClearRamp())
-        reason = f"rolling {target} back: {judgement.reason}"
-        return Plan("blocked", reason, actions, topic=("rolls back", target, judgement.about))
+        return _roll_back(target, judgement)
     if left > 0:
         reason = f"at {at:g} % for {left:.0f} s more"
         return Plan("progressing", reason, topic=("pauses", target, at))
