@@ -18,7 +18,7 @@ from rollout.controller.identity import own_identity
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import load
 from rollout.core.observation import Observation, Version
-from rollout.core.verdict import hinges_on_another_look, safe_to_stop
+from rollout.core.verdict import hinges_on_another_look, queries_hang, safe_to_stop
 from rollout.core.zeros import APART
 from rollout.supervision.fleet.fleet import Fleet
 from rollout.supervision.rpc import Supervisor
@@ -49,6 +49,8 @@ async def _retire(arguments: argparse.Namespace) -> int:
     else:
         await _refuse_needed(config, observer, seen, arguments)
     await _remove(seen.deployment, build_id)
+    if lost := queries_hang(version):
+        print(lost)
     if version.status == "unregistered":
         return 0
     return await _forget(client, seen.deployment, build_id)

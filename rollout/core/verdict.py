@@ -15,6 +15,7 @@ __all__ = [
     "Evidence",
     "Verdict",
     "hinges_on_another_look",
+    "queries_hang",
     "safe_to_stop",
     "target_share",
     "version_set_of",
@@ -81,6 +82,13 @@ def safe_to_stop(seen: Observation, build_id: str, target: str | None, now: date
             _replacement(seen, build_id, target),
         ),
     )
+
+
+def queries_hang(version: Version) -> str | None:
+    """What stops with the version's workers although no run waits; None where it had no runs."""
+    if version.first_activated_at is None:
+        return None
+    return f"queries to runs of {version.build_id}, closed ones too, hang while it is stopped"
 
 
 def hinges_on_another_look(seen: Observation, target: str | None, now: datetime) -> bool:

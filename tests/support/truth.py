@@ -86,7 +86,8 @@ class _Switchover:
     stopped_for: float
     kernel: Kernel = field(default_factory=Kernel)
     rows: list[Row] = field(default_factory=list)
-    killed_at: float = 0.0
+    cut_off_at: dict[str, float] = field(default_factory=dict)
+    """By build, when its worker was killed or stopped."""
 
     async def run(self, began: float) -> Account:
         client = await Client.connect(f"127.0.0.1:{self.stack.ports['TEMPORAL_PORT']}")
@@ -127,11 +128,12 @@ class _Switchover:
         await self._when(
             "v2 gets new runs", lambda look: look.routing.percentage > 0 or look.of("v2").total > 2
         )
-        killed, self.killed_at = self._pid("worker-v1"), time.time()
+        killed, self.cut_off_at["v1"] = self._pid("worker-v1"), time.time()
         os.kill(killed, signal.SIGKILL)
         await self._so("worker-v1 is started again", lambda: self._pid("worker-v1") != killed)
         await self._when("v2 is current", lambda look: look.routing.current == "v2")
         stopped, at = self._pid("worker-v2"), time.time()
+        self.cut_off_at["v2"] = at
         os.kill(stopped, signal.SIGSTOP)
         try:
             await asyncio.sleep(self.stopped_for)
@@ -240,27 +242,34 @@ class _Switchover:
                 f"runs completed on {build_id}, by the load",
                 load["by_build"].get(build_id, 0), max(0, ended - load["open"]), ended,
             )  # fmt: skip
+            ended, cut_off = ran[build_id].ended, self._cut_off(build_id)
             self._bounded(
                 f"runs completed on {build_id}, by its worker",
                 _added_up(self.ours.counters[build_id]),
-                ran[build_id].ended - self._unseen(build_id), ran[build_id].ended,
+                ended - cut_off, ended + (cut_off if build_id == "v2" else 0),
             )  # fmt: skip
         for what in ("failed", "crossed"):
             self._bounded(f"runs that {what}", load[what], 0, 0)
 
-    def _unseen(self, build_id: str) -> int:
-        """How many runs a worker that was killed can have completed since it was last scraped."""
-        if build_id != "v1":
+    def _cut_off(self, build_id: str) -> int:
+        """How many runs its worker may have completed without counting them, or the other way.
+
+        A worker that was killed has not been scraped of its last completions. One that was
+        stopped in the middle of telling the server may count a completion that the server did
+        not take, or miss one that it took.
+        """
+        at = self.cut_off_at[build_id]
+        scraped = [heard for heard, _ in self.ours.counters[build_id] if heard < at]
+        since = max(scraped, default=0.0) - 1
+        before = [look for look in self.truth.looks if look.ended <= since]
+        after = [look for look in self.truth.looks if look.began >= at + 1]
+        if not after:
             return 0
-        scrapes = [at for at, _ in self.ours.counters["v1"] if at < self.killed_at]
-        scraped = max(scrapes, default=0.0)
-        before = [look for look in self.truth.looks if look.ended <= scraped - 1]
-        after = [look for look in self.truth.looks if look.began >= self.killed_at]
-        return after[0].of("v1").ended - (before[-1].of("v1").ended if before else 0)
+        return after[0].of(build_id).ended - (before[-1].of(build_id).ended if before else 0)
 
     def _bounded(self, what: str, ours: float, low: float, high: float) -> None:
         server = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-        outcome: Literal["equal", "bounded"] = "equal" if ours == high else "bounded"
+        outcome: Literal["equal", "bounded"] = "equal" if low == high else "bounded"
         self._row(what, outcome, f"{ours:g}, the server {server}", good=low <= ours <= high)
 
     def _row(

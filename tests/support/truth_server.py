@@ -37,6 +37,8 @@ _WORTH_ANOTHER_TRY = (
     RPCStatusCode.RESOURCE_EXHAUSTED,
     RPCStatusCode.UNAVAILABLE,
     RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,  # so the SDK calls its own timeout
+    RPCStatusCode.ABORTED,
 )
 
 
@@ -212,7 +214,7 @@ class Truth:
 
     async def _ask(self, call: Any, request: Any) -> Any:
         """The answer, however often the server says that it is asked too much."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
                 return await call(request, timeout=_TIMEOUT)

@@ -10,7 +10,7 @@ import pytest
 
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.core.shares import real_samples, real_share, target_share
-from rollout.core.verdict import hinges_on_another_look, safe_to_stop
+from rollout.core.verdict import hinges_on_another_look, queries_hang, safe_to_stop
 from rollout.core.warned import warnings
 
 T0 = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)
@@ -225,6 +225,12 @@ class TestSafeToStop:
     def test_the_time_has_to_be_given(self) -> None:
         """Without it the freshness could not be judged: leaving it out is an error."""
         assert signature(safe_to_stop).parameters["now"].default is Parameter.empty
+
+    def test_safe_does_not_mean_that_queries_go_on(self) -> None:
+        """What stops with the workers of a safe version is said, where it has had runs at all."""
+        told = "queries to runs of v1, closed ones too, hang while it is stopped"
+        assert queries_hang(V1) == told
+        assert queries_hang(replace(V1, first_activated_at=None)) is None
 
     def test_tasks_of_closed_runs_do_not_count(self) -> None:
         """Where nothing is open and no worker is left, nobody will ever take what is waiting."""
