@@ -12,6 +12,7 @@ from rich.text import Text
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
+from rollout.core.shares import real_samples, real_share
 from rollout.core.verdict import Verdict, safe_to_stop, target_share, version_set_of, warnings
 
 __all__ = ["as_table", "count", "verdict_lines"]
@@ -52,6 +53,7 @@ def as_table(
             count(version.workers),
             version.process or "-",
         )
+        verdicts += _really(seen, version.build_id)
         if own := version.behavior_exceptions:
             verdicts.append(Text(f"{version.build_id} has workflows of their own behavior: {own}"))
         if version.blocked:
@@ -59,6 +61,18 @@ def as_table(
         verdicts += verdict_lines(safe_to_stop(seen, version.build_id, target, now))
     warned = [Text(f"! {text}", "yellow") for text in (*told, *warnings(seen), *seen.problems)]
     return Group(head, phase, *warned, Text(), table, Text(), *verdicts)
+
+
+def _really(seen: Observation, build_id: str) -> list[Text]:
+    """Which share of new runs a version really gets, while they are divided."""
+    real = real_share(seen, build_id)
+    if seen.ramping is None or real is None:
+        return []
+    meant, samples = target_share(seen, build_id), real_samples(seen)
+    return [
+        Text(f"{build_id} got {real:.0%} of {samples} new runs since the last change ({meant:.0%} "
+             "are meant)")
+    ]  # fmt: skip
 
 
 def verdict_lines(verdict: Verdict) -> list[Text]:

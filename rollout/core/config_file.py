@@ -21,7 +21,7 @@ from rollout.base.settings import ROLLOUT_FILE
 from rollout.core.config import Delay, Promotion, RolloutConfig, Seconds
 from rollout.core.config_lines import line_of, line_of_mistake, without_place
 
-__all__ = ["differences", "edit", "load", "parse"]
+__all__ = ["differences", "edit", "load", "parse", "read_text"]
 
 Place = tuple[str | int, ...]
 
@@ -37,11 +37,11 @@ _TYPES = {
 
 def load(path: Path = ROLLOUT_FILE) -> RolloutConfig:
     """Read and check the file. Raises `Misuse` with file, line, key and what is wrong."""
-    return parse(_read(path), path.name)
+    return parse(read_text(path), path.name)
 
 
-def _read(path: Path) -> str:
-    """The file's text, its line ends as they are."""
+def read_text(path: Path) -> str:
+    """The file's text, its line ends as they are. Raises `Misuse` where it cannot be read."""
     try:
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -74,7 +74,7 @@ def edit(path: Path, table: str, **values: str | bool | None) -> None:
     """
     path = path.resolve()  # the folder of the file itself, where ``path`` is a link
     with alone_in(path.parent):
-        text = _read(path)
+        text = read_text(path)
         parse(text, path.name)
         changed = _changed(text, table, values)
         parse(changed, path.name)

@@ -22,7 +22,7 @@ from rollout.core.actions import (
 )
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation, Version
-from rollout.core.steps import gate_not_passed, next_step, objection, promote, with_set
+from rollout.core.steps import gate_not_passed, next_step, objection, with_set
 from rollout.core.sunset import sunset
 from rollout.core.takeover import moving, not_verified, staying
 
@@ -71,8 +71,6 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
             return answer
     if answer := not_verified(config, seen) or gate_not_passed(config, seen):
         return answer
-    if config.deployment.pace == "all-at-once":
-        return promote(config, seen)
     return next_step(config, seen, now)
 
 

@@ -26,7 +26,6 @@ __all__ = [
     "gate_not_passed",
     "next_step",
     "objection",
-    "promote",
     "step_after",
     "step_marks",
     "with_set",
@@ -45,7 +44,12 @@ def gate_not_passed(config: RolloutConfig, seen: Observation) -> Plan | None:
 
 
 def next_step(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
-    """One step further along the percentages, when its time has come and nothing speaks against."""
+    """One step further along the percentages, when its time has come and nothing speaks against.
+
+    Where the pace is "all-at-once" there is only the last step.
+    """
+    if config.deployment.pace == "all-at-once":
+        return _promote(config, seen)
     target = config.deployment.target
     at = seen.ramping.percentage if seen.ramping else 0.0
     if at > 0.0 and (promoted := config.deployment.promoted_from(at)):
@@ -54,7 +58,7 @@ def next_step(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
         return waiting
     percentage = step_after(config, at)
     if percentage == 100:
-        return promote(config, seen)
+        return _promote(config, seen)
     ramp = SetRamp(target, percentage, config.deployment.ignore_missing_task_queues)
     return with_set(seen, target, ramp, f"next step: {percentage:g} %")
 
@@ -62,13 +66,6 @@ def next_step(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
 def step_after(config: RolloutConfig, at: float) -> float:
     """The percentage of the step that follows ``at`` percent; 100 after the last."""
     return next((s.percentage for s in config.progressive.steps if s.percentage > at), 100.0)
-
-
-def promote(config: RolloutConfig, seen: Observation) -> Plan:
-    """The last step: the target takes all new runs."""
-    target = config.deployment.target
-    current = SetCurrent(target, config.deployment.ignore_missing_task_queues)
-    return with_set(seen, target, current, f"next step: {target} takes all new runs")
 
 
 def with_set(seen: Observation, build_id: str, action: Action, reason: str) -> Plan:
@@ -139,6 +136,13 @@ def _gate(gate: Gate, build_id: str, task_queue: str, tries: list[GateRun]) -> P
     return Plan("blocked", f"{failed}: {last.detail}; `rollout retry {build_id}` tries again")
 
 
+def _promote(config: RolloutConfig, seen: Observation) -> Plan:
+    """The last step: the target takes all new runs."""
+    target = config.deployment.target
+    current = SetCurrent(target, config.deployment.ignore_missing_task_queues)
+    return with_set(seen, target, current, f"next step: {target} takes all new runs")
+
+
 def _settles(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:
     """Why the first step has to wait; None where it may be taken."""
     left = _left(seen.current_changed_at, config.progressive.settle, now)
@@ -154,7 +158,7 @@ def _promoted(config: RolloutConfig, seen: Observation, percentage: float) -> Pl
     if proof := objection(config, seen):
         return _roll_back(target, proof)
     if percentage == 100:
-        return promote(config, seen)
+        return _promote(config, seen)
     ramp = SetRamp(target, percentage, config.deployment.ignore_missing_task_queues)
     return with_set(seen, target, ramp, f"next step: {percentage:g} %, as promoted by hand")
 

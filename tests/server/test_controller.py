@@ -174,8 +174,10 @@ class TestRollout:
         event = "rollout.toml is not followed until it is mended"
         eventually(lambda: controller.records(event))
         assert "line 11" in controller.records(event)[0]["error"]
-        code, _, stderr = rollout.command("status")
-        assert (code, stderr.count("\n")) == (2, 1)
+        status = rollout.status()
+        assert (status["target"], status["current"]) == ("v2", "v1")
+        assert status["warnings"][0].startswith("rollout.toml line 11: ")
+        assert "the last good rollout.toml" in status["warnings"][0]
         assert controller.returncode is None
         rollout.file.write_text(good)
         rollout.start_worker("v2")

@@ -17,7 +17,8 @@ from rollout.exporter.deployment import STALE_AFTER, DeploymentMetrics
 from rollout.exporter.listener import Event, listen, parse_tokens
 from rollout.exporter.processes import ProcessMetrics
 from rollout.exporter.targets import stack_targets, worker_targets, write_if_changed
-from rollout.supervision.rpc import Process, Program
+from rollout.supervision.programs import Program
+from rollout.supervision.rpc import Process
 from tests.support.scrape import Labels, Series, labels, parse
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
@@ -178,13 +179,14 @@ class TestDeploymentMetrics:
         assert "temporal_worker_deployment_version_status" in found
 
     def test_stale_versions_disappear(self) -> None:
-        """Without a fresh observation only `up` 0 and the time of the last one are left."""
+        """Without a fresh observation only `up` 0, the time of the last one and its age are left."""
         metrics = DeploymentMetrics(clock := Clock(), now=lambda: NOW)
         metrics.saw(observation(), "v2")
         clock.seconds += STALE_AFTER
         assert series(metrics) == {
             "temporal_worker_deployment_up": {labels(): 0.0},
             "temporal_worker_deployment_last_observation_time_seconds": {labels(): NOW.timestamp()},
+            "rollout_observation_age_seconds": {labels(): 0.0},
         }
 
     def test_before_the_first_observation_it_is_down(self) -> None:
