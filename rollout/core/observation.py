@@ -74,6 +74,8 @@ class Version:
     """Seconds for which the oldest of them has waited, approximately; None: not known."""
     open_pinned: int | None = None
     """Of `open_runs` those that cannot go on elsewhere; None where the count failed."""
+    zero_since: datetime | None = None
+    """When `holding` was first seen to be 0, with nothing else seen since; None while it is not."""
     started: int | None = None
     """Runs that began since the routing last changed and are on it, children left out; None where
     that was not counted."""
@@ -110,6 +112,33 @@ class Version:
     """When it last became current; None where it never was."""
     deactivated_at: datetime | None = None
     """When it last stopped being current or ramping; None where it is, or never was."""
+
+    @property
+    def holding(self) -> int | None:
+        """The open runs that need its workers; all of them where they cannot be told apart."""
+        if self.open_runs is None or self.open_pinned is None:
+            return self.open_runs
+        return self.open_pinned
+
+    @property
+    def auto_upgrading(self) -> int | None:
+        """The open runs that go on elsewhere at their next task; None where not known."""
+        if self.open_runs == 0:
+            return 0
+        if self.open_runs is None or self.open_pinned is None:
+            return None
+        return max(0, self.open_runs - self.open_pinned)
+
+    @property
+    def gate_only(self) -> bool:
+        """Whether nothing but its gate has ever run on it."""
+        routed_once = (self.first_activated_at, self.last_current_at, self.deactivated_at)
+        return self.status in ("draining", "drained") and not any(routed_once)
+
+    @property
+    def shown_status(self) -> str:
+        """Its status for a person: the server calls what only a gate ran on drained."""
+        return "gate only" if self.gate_only else self.status
 
     @property
     def stopped(self) -> bool:
