@@ -178,7 +178,7 @@ class TestDeploymentMetrics:
         assert "temporal_worker_deployment_version_status" in found
 
     def test_stale_versions_disappear(self) -> None:
-        """Without a fresh observation only `up` 0, the time of the last one and its age are left."""
+        """Without a fresh look only `up` 0, the time of the last one and its age are left."""
         metrics = DeploymentMetrics(clock := Clock(), now=lambda: NOW)
         metrics.saw(observation(), "v2")
         clock.seconds += STALE_AFTER
