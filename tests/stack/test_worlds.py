@@ -83,7 +83,7 @@ def stack(temporal_server: DevServer, tmp_path: Path) -> Iterator[Stack]:
 
 
 def test_the_only_worker_of_the_current_build_stays(stack: Stack) -> None:
-    """Whatever the shell has lost or kept, `retire` says why it stops nothing, and stops nothing."""
+    """Whatever the shell has lost or kept, `retire` stops nothing and says why."""
     pid, address = stack.pid(), stack.server.address
     elsewhere = {"TEMPORAL_NAMESPACE": "temporal-system"}
 
@@ -97,8 +97,10 @@ def test_the_only_worker_of_the_current_build_stays(stack: Stack) -> None:
     code, _, told = stack.rollout("retire", "v2", "--force", "--yes", **elsewhere)
     assert (code, told) == (
         1,
-        "rollout: TEMPORAL_NAMESPACE is 'temporal-system' in this shell, and not set in the "
-        "running stack: unset it, or say --elsewhere to leave the stack that runs here be\n",
+        (
+            "rollout: TEMPORAL_NAMESPACE is 'temporal-system' in this shell, and not set in the "
+            "running stack: unset it, or say --elsewhere to leave the stack that runs here be\n"
+        ),
     )
 
     # ...and where it is meant no process here is touched.
@@ -107,8 +109,10 @@ def test_the_only_worker_of_the_current_build_stays(stack: Stack) -> None:
     code, _, told = stack.rollout("retire", "v2", "--elsewhere", **there)
     assert (code, told) == (
         1,
-        f"{unknown}which is the target in rollout.toml: ask another server, or change the file "
-        "first (--force --yes retires it all the same)\n",
+        (
+            f"{unknown}which is the target in rollout.toml: ask another server, or change the file "
+            "first (--force --yes retires it all the same)\n"
+        ),
     )
     stack.want("v3")
     code, _, told = stack.rollout("retire", "v2", "--elsewhere", "--force", "--yes", **there)
@@ -119,8 +123,10 @@ def test_the_only_worker_of_the_current_build_stays(stack: Stack) -> None:
     code, _, told = stack.rollout("retire", "v2", "--force", "--yes", **inside)
     assert (code, told) == (
         1,
-        f"{unknown}whose process runs here: it may serve runs on another server; ask that one, "
-        "or stop the process first with supervisorctl\n",
+        (
+            f"{unknown}whose process runs here: it may serve runs on another server; ask that one, "
+            "or stop the process first with supervisorctl\n"
+        ),
     )
     assert stack.pid() == pid
     assert (stack.supervisord.programs / "worker-v2.ini").exists()
@@ -155,8 +161,10 @@ def test_a_target_that_no_one_knows(stack: Stack) -> None:
     code, _, told = stack.rollout("to", "v22")
     assert (code, told) == (
         1,
-        "rollout: no worker of v22 has polled, and no program here runs it; did you mean v2? "
-        "`rollout add v22` starts a worker, and --ahead makes it the target before one comes\n",
+        (
+            "rollout: no worker of v22 has polled, and no program here runs it; did you mean v2? "
+            "`rollout add v22` starts a worker, and --ahead makes it the target before one comes\n"
+        ),
     )
     assert stack.file.read_text() == before
     code, _, told = stack.rollout("to", "v22", "--ahead")
