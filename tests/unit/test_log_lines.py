@@ -220,7 +220,7 @@ def test_core_records_name_their_workflow(
     message: str, fields: dict[str, str], expected: dict[str, str]
 ) -> None:
     """A workflow that the SDK's core names in its text or its fields is a key of the record."""
-    from rollout.base.logs import _flatten_temporal  # noqa: PLC0415, PLC2701
+    from rollout.base.logs import _flatten_temporal  # noqa: PLC0415
 
     record = logging.LogRecord("temporalio.core", 30, "", 0, message, (), None)
     record.temporal_log = SimpleNamespace(target="core", fields=fields)
