@@ -53,6 +53,7 @@ def observation(**fields: object) -> Observation:
                     "drained",
                     drained_since=NOW - timedelta(minutes=1),
                     open_runs=0,
+                    zero_since=NOW - timedelta(seconds=30),
                     backlog=0,
                     workers=1,
                 ),
@@ -60,6 +61,8 @@ def observation(**fields: object) -> Observation:
                 Version("v2", "ramping", workers=1),
                 Version("v3", "unregistered", process="STARTING"),
             ),
+            "unassigned": 0,
+            "stuck": 0,
             **fields,
         }
     )
