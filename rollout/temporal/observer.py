@@ -29,8 +29,7 @@ from rollout.temporal.open_runs import count_open_runs
 from rollout.temporal.programs import NO_PROGRAMS, Programs, programs_by_build
 from rollout.temporal.rpc import THROTTLED, TIMEOUT, latest, patiently, time_of
 from rollout.temporal.versions import Described, Summary, describe_version, status_of
-from rollout.temporal.visibility import quoted
-from rollout.temporal.workers import Polled, Workers, heartbeats, workers_of
+from rollout.temporal.workers import Polled, Workers, heartbeats_of, workers_of
 
 __all__ = ["Observer"]
 
@@ -182,10 +181,9 @@ class Observer:
         return _Read(versions, unassigned, elsewhere, workers.skewed)
 
     async def _workers(self, programs: Mapping[str, Programs], problems: list[str]) -> Workers:
-        query = f"DeploymentName={quoted(self.deployment)}"
         now = datetime.now(timezone.utc)
         try:
-            found = await heartbeats(self._client, query)
+            found = await heartbeats_of(self._client, self.deployment)
         except RPCError as error:
             problems.append(f"the workers could not be listed: {error.message}")
             return Workers()

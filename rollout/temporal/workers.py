@@ -16,8 +16,9 @@ from temporalio.client import Client
 from rollout.core.liveness import Heartbeat, Liveness, Pulse
 from rollout.temporal.programs import NO_PROGRAMS, Programs
 from rollout.temporal.rpc import TIMEOUT, patiently, time_of
+from rollout.temporal.visibility import quoted
 
-__all__ = ["Polled", "Workers", "heartbeats", "live_workers", "workers_of"]
+__all__ = ["Polled", "Workers", "heartbeats", "heartbeats_of", "live_workers", "workers_of"]
 
 _PAGE_SIZE = 500
 _ENDING = (
@@ -49,10 +50,22 @@ class Workers:
         return self.by_build.get(build_id, Polled()) if self.listed else Polled(alive=None)
 
 
-async def heartbeats(client: Client, query: str) -> list[Heartbeat]:
+async def heartbeats_of(client: Client, deployment: str) -> list[Heartbeat]:
+    """The last heartbeat of each worker of ``deployment``; raises as `heartbeats`.
+
+    In a query for workers the server finds no name with a quote or a backslash, however it is
+    escaped: such a deployment's are picked from those of the whole namespace.
+    """
+    if any(character in deployment for character in "'\"\\"):
+        return await heartbeats(client, "", deployment)
+    return await heartbeats(client, f"DeploymentName={quoted(deployment)}")
+
+
+async def heartbeats(client: Client, query: str, deployment: str | None = None) -> list[Heartbeat]:
     """The last heartbeat of each worker that ``query`` finds and the server remembers.
 
-    Raises `RPCError` where the server does not list them: old ones cannot.
+    With ``deployment`` only of its own. Raises `RPCError` where the server does not list them:
+    old ones cannot.
     """
     found: list[Heartbeat] = []
     page = b""
@@ -67,7 +80,11 @@ async def heartbeats(client: Client, query: str) -> list[Heartbeat]:
             ),
             timeout=TIMEOUT,
         )
-        beats = (_heartbeat(worker.worker_heartbeat) for worker in reply.workers_info)
+        beats = (
+            _heartbeat(worker.worker_heartbeat)
+            for worker in reply.workers_info
+            if deployment in (None, worker.worker_heartbeat.deployment_version.deployment_name)
+        )
         found += [beat for beat in beats if beat is not None]
         page = reply.next_page_token
         if not page:
