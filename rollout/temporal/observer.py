@@ -29,11 +29,7 @@ from rollout.temporal.open_runs import count_open_runs
 from rollout.temporal.programs import NO_PROGRAMS, Programs, programs_by_build
 from rollout.temporal.rpc import THROTTLED, TIMEOUT, latest, patiently, time_of
 from rollout.temporal.versions import Described, Summary, describe_version, status_of
-<<<<<<< HEAD
 from rollout.temporal.workers import Polled, Workers, heartbeats, workers_of
-=======
-from rollout.temporal.workers import Polled, Workers, heartbeats_of, workers_of
->>>>>>> j1
 
 __all__ = ["Observer"]
 
@@ -187,11 +183,7 @@ class Observer:
     async def _workers(self, programs: Mapping[str, Programs], problems: list[str]) -> Workers:
         now = datetime.now(timezone.utc)
         try:
-<<<<<<< HEAD
             found = await heartbeats(self._client, deployment=self.deployment)
-=======
-            found = await heartbeats_of(self._client, self.deployment)
->>>>>>> j1
         except RPCError as error:
             problems.append(f"the workers could not be listed: {error.message}")
             return Workers()

@@ -17,9 +17,8 @@ from temporalio.client import Client
 from rollout.core.liveness import Heartbeat, Liveness, Pulse
 from rollout.temporal.programs import NO_PROGRAMS, Programs
 from rollout.temporal.rpc import TIMEOUT, patiently, time_of
-from rollout.temporal.visibility import quoted
 
-__all__ = ["Polled", "Workers", "heartbeats", "heartbeats_of", "live_workers", "workers_of"]
+__all__ = ["Polled", "Workers", "heartbeats", "live_workers", "workers_of"]
 
 _PAGE_SIZE = 500
 _PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
@@ -52,26 +51,10 @@ class Workers:
         return self.by_build.get(build_id, Polled()) if self.listed else Polled(alive=None)
 
 
-<<<<<<< HEAD
 async def heartbeats(
     client: Client, *, deployment: str | None = None, task_queue: str | None = None
 ) -> list[Heartbeat]:
     """The last heartbeat of each worker of a deployment, or of a task queue, that is remembered.
-=======
-async def heartbeats_of(client: Client, deployment: str) -> list[Heartbeat]:
-    """The last heartbeat of each worker of ``deployment``; raises as `heartbeats`.
-
-    In a query for workers the server finds no name with a quote or a backslash, however it is
-    escaped: such a deployment's are picked from those of the whole namespace.
-    """
-    if any(character in deployment for character in "'\"\\"):
-        return await heartbeats(client, "", deployment)
-    return await heartbeats(client, f"DeploymentName={quoted(deployment)}")
-
-
-async def heartbeats(client: Client, query: str, deployment: str | None = None) -> list[Heartbeat]:
-    """The last heartbeat of each worker that ``query`` finds and the server remembers.
->>>>>>> j1
 
     With ``deployment`` only of its own. Raises `RPCError` where the server does not list them:
     old ones cannot.
@@ -90,7 +73,6 @@ async def heartbeats(client: Client, query: str, deployment: str | None = None) 
             ),
             timeout=TIMEOUT,
         )
-<<<<<<< HEAD
         beats = (_heartbeat(worker.worker_heartbeat) for worker in reply.workers_info)
         found += [
             beat
@@ -99,14 +81,6 @@ async def heartbeats(client: Client, query: str, deployment: str | None = None) 
             and deployment in (None, beat.deployment)
             and task_queue in (None, beat.task_queue)
         ]
-=======
-        beats = (
-            _heartbeat(worker.worker_heartbeat)
-            for worker in reply.workers_info
-            if deployment in (None, worker.worker_heartbeat.deployment_version.deployment_name)
-        )
-        found += [beat for beat in beats if beat is not None]
->>>>>>> j1
         page = reply.next_page_token
         if not page:
             return found
