@@ -64,8 +64,6 @@ def observation(**fields: object) -> Observation:
                 Version("v2", "ramping", workers=1),
                 Version("v3", "unregistered", process="STARTING"),
             ),
-            "unassigned": 0,
-            "stuck": 0,
             **fields,
         }
     )
