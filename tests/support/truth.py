@@ -168,7 +168,7 @@ class _Switchover:
 
     async def _so(self, what: str, condition: Callable[[], bool]) -> None:
         async def check() -> bool:
-            assert condition(), f"it is not so that {what}"
+            assert condition(), f"it is not so that {what}; we said {self.ours.words()}"
             return True
 
         await until(check, seconds=_PATIENCE)
