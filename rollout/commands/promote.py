@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from temporalio.service import RPCError
@@ -11,10 +12,11 @@ from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.waiting import until
 from rollout.commands.shared import observe
+from rollout.commands.world import refuse_own_file
 from rollout.controller.identity import is_running
+from rollout.controller.last_good import change, follow
 from rollout.controller.refusals import last_refusals
 from rollout.core.config import Promotion
-from rollout.core.config_file import edit, load
 from rollout.core.observation import Observation
 from rollout.core.promotion import has_arrived, promotion
 from rollout.temporal.observer import Observer
@@ -37,10 +39,13 @@ def promote(parser: argparse.ArgumentParser) -> None:
 
 async def _promote(arguments: argparse.Namespace) -> int:
     """Write into rollout.toml how far the target goes, and wait until it is there."""
-    config = load(arguments.config)
-    seen, decided = await observe(config)
-    wanted = promotion(config, seen, decided, full=arguments.full)
-    edit(arguments.config, "deployment", promote=str(wanted))
+    refuse_own_file(arguments.config)
+    followed = follow(arguments.config)
+    if followed.warning:
+        print(f"! {followed.warning}", file=sys.stderr)
+    seen, decided = await observe(followed.config)
+    wanted = promotion(followed.config, seen, decided, full=arguments.full)
+    change(arguments.config, promote=str(wanted))
     after = await _followed(seen.deployment, wanted)
     if after is None:
         why = "; ".join(last_refusals(seen.deployment)) or "see `rollout status`"
@@ -72,8 +77,8 @@ async def _followed(deployment: str, wanted: Promotion) -> Observation | None:
 
 def _forget(path: Path, wanted: Promotion) -> None:
     """Take it out of the file again: left there it would speak to this build's next ramp, too."""
-    if load(path).deployment.promote == wanted:
-        edit(path, "deployment", promote=None)
+    if follow(path).config.deployment.promote == wanted:
+        change(path, promote=None)
 
 
 def _told(wanted: Promotion) -> str:

@@ -19,7 +19,7 @@ __all__ = ["Judgement", "judge", "slowest_allowed"]
 
 FALSE_ALARMS = 0.01
 """So many sound builds at the most are rolled back for their failures, however long and however
-often they are looked at."""
+often they are looked at; of a rollout of four steps, and failures that do not come in clusters."""
 
 _ERROR = FALSE_ALARMS / (3 * 2 * 4)
 """...of which each bound has its part: of two builds, for three kinds of work, at four steps."""
@@ -80,7 +80,8 @@ def _hold(analysis: Analysis, doubt: _Point, held: float) -> Judgement:
     about = f"{doubt.about}, held too long"
     if analysis.then == "rollback":
         return Judgement("rollback", f"{over}: {doubt.told}", about)
-    return Judgement("hold", f"{doubt.told}; {over}, a person must decide", about)
+    decide = "a person must decide: `rollout promote` or `rollout rollback`"
+    return Judgement("hold", f"{doubt.told}; {over}, {decide}", about)
 
 
 def _proofs(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:

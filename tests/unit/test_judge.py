@@ -333,7 +333,10 @@ class TestMaxHold:
         judgement = judge(analysis_then("hold"), seen, 61)
 
         assert judgement.outcome == "hold"
-        assert judgement.reason.endswith("longer than max_hold (60 s), a person must decide")
+        assert judgement.reason.endswith(
+            "longer than max_hold (60 s), "
+            "a person must decide: `rollout promote` or `rollout rollback`"
+        )
 
     def test_a_target_that_recovers_still_advances(self) -> None:
         """max_hold ends holding, not the rollout."""

@@ -63,9 +63,9 @@ def held() -> SyntheticDeployment:
     return deployment
 
 
-def planned(deployment: SyntheticDeployment, wanted: RolloutConfig) -> Plan:
-    """What a controller would do now."""
-    return plan(wanted, deployment.observe("v2"), deployment.now, ME)
+def planned(deployment: SyntheticDeployment, wanted: RolloutConfig, held: float = 0.0) -> Plan:
+    """What a controller that has held the step for ``held`` seconds would do now."""
+    return plan(wanted, deployment.observe("v2"), deployment.now, ME, held=held)
 
 
 class TestPlan:
@@ -114,8 +114,8 @@ class TestPlan:
     def test_a_hold_that_has_become_too_long_is_not(self, held: SyntheticDeployment) -> None:
         """Of `then = "rollback"` a person decides otherwise."""
         held.now += timedelta(seconds=900)
-        assert planned(held, intent(then="rollback")).phase == "blocked"
-        decided = planned(held, intent("v2@50", then="rollback"))
+        assert planned(held, intent(then="rollback"), held=900).phase == "blocked"
+        decided = planned(held, intent("v2@50", then="rollback"), held=900)
         assert SetRamp("v2", 50) in decided.actions
 
     def test_dead_workers_get_nothing(self, held: SyntheticDeployment) -> None:
