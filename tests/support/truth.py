@@ -67,6 +67,8 @@ def _stack(rate: int, pause: int) -> Iterator[StackClone]:
         clone.edit("rollout.toml", 'pause = "30s"', f'pause = "{pause}s"')
         clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.2 --order-seconds 4-6")
         up = clone.up(seconds=_PATIENCE)
+        if up.returncode:  # on a machine that is busy a check may take longer than it is given
+            up = clone.up(seconds=_PATIENCE)
         assert up.returncode == 0, up.stdout
         yield clone
 
@@ -168,7 +170,7 @@ class _Switchover:
 
     async def _so(self, what: str, condition: Callable[[], bool]) -> None:
         async def check() -> bool:
-            assert condition(), f"it is not so that {what}"
+            assert condition(), f"it is not so that {what}; we said {self.ours.words()}"
             return True
 
         await until(check, seconds=_PATIENCE)

@@ -58,6 +58,20 @@ class Ours:
                 return each.values[what, of]
         return None
 
+    def words(self) -> str:
+        """What was last said for a person, and what spoke against stopping v1."""
+        if not self.documents:
+            return "nothing"
+        heard, said = self.documents[-1]
+        against = [
+            point["detail"]
+            for version in said["versions"]
+            for point in version["evidence"]
+            if version["build_id"] == "v1" and not point["ok"]
+        ]
+        ago = f"{time.time() - heard:.0f} s ago"
+        return f"{ago}: {said['phase']}, {said['reason']}, {said['warnings']}, v1: {against}"
+
     async def _every(
         self, seconds: float, read: Callable[..., Awaitable[None]], *words: str
     ) -> None:
