@@ -66,9 +66,9 @@ def _stack(rate: int, pause: int) -> Iterator[StackClone]:
         )
         clone.edit("rollout.toml", 'pause = "30s"', f'pause = "{pause}s"')
         clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.2 --order-seconds 4-6")
-        up = clone.up("--timeout", "150s", seconds=180)
+        up = clone.up("--timeout", "150", seconds=180)
         if up.returncode:  # on a machine that is busy a check may take longer than it is given
-            up = clone.up("--timeout", "150s", seconds=180)
+            up = clone.up("--timeout", "150", seconds=180)
         assert up.returncode == 0, up.stdout
         yield clone
 
