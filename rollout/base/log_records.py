@@ -33,7 +33,11 @@ _LEVEL_NAMES = {
     "fatal": "critical",
     "panic": "critical",
     # Of pino and bunyan, who write them as numbers.
-    **{"10": "debug", "20": "debug", "30": "info", "40": "warning", "50": "error"},
+    "10": "debug",
+    "20": "debug",
+    "30": "info",
+    "40": "warning",
+    "50": "error",
     "60": "critical",
 }
 _TIME_KEYS = ("timestamp", "time", "ts", "t")

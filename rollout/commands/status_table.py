@@ -51,7 +51,7 @@ def as_table(
     for version in seen.versions:
         table.add_row(
             version.build_id,
-            version.status,
+            version.shown_status,
             version.strategy or "-",
             *([version.behavior or "-"] if mixed else []),
             version_set_of(seen, version.build_id),

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from rollout.base import files, settings
-from rollout.base.exit import Misuse
+from rollout.base.exit import Failure, Misuse
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import edit, load, parse, read_text
 
@@ -97,12 +97,15 @@ def change(path: Path, **values: str | bool | None) -> str | None:
         edit(path, "deployment", **values)
         return None
     before = msgspec.to_builtins(followed.config.deployment, enc_hook=str)
-    edit(copy_of(path), "deployment", **values)
     noted = _noted(path)
     for key, value in values.items():
         noted.before.setdefault(key, before[key])
         noted.after[key] = value
-    files.replace(_changes_of(path), msgspec.json.encode(noted))
+    try:
+        files.replace(_changes_of(path), msgspec.json.encode(noted))
+        edit(copy_of(path), "deployment", **values)
+    except OSError as error:
+        raise Failure(f"{followed.problem}; and {copy_of(path)}: {error}") from error
     return followed.problem
 
 

@@ -56,7 +56,8 @@ async def heartbeats(
 ) -> list[Heartbeat]:
     """The last heartbeat of each worker of a deployment, or of a task queue, that is remembered.
 
-    Raises `RPCError` where the server does not list them: old ones cannot.
+    With ``deployment`` only of its own. Raises `RPCError` where the server does not list them:
+    old ones cannot.
     """
     query = _query(deployment, task_queue)
     found: list[Heartbeat] = []

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 import signal
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +211,57 @@ class TestPromotion:
         code, _, warned = rollout.command("promote")
         assert (code, warned) == (1, "rollout: no ramp of v2 is held: v2 takes all new runs\n")
         assert rollout.file.read_text() == f"{text}\n[analysis]\nmin_samples = 10\n"
+
+
+class TestReaders:
+    """One look of the controller is what everybody shows."""
+
+    def test_from_the_first_look_to_the_end(self, rollout: Rollout) -> None:
+        """Readers find it, and look themselves once it has ended; a broken file changes little."""
+        rollout.start_worker("v1", "compatible")
+        port = free_port()
+        controller = rollout.start_controller("--metrics-port", str(port))
+        eventually(lambda: done(controller) == WHOLE[:1], seconds=20)
+        eventually(lambda: rollout.status()["source"] == "controller")
+
+        def served() -> dict[str, Any]:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/status") as answer:
+                (document,) = json.load(answer)["deployments"]
+            return dict(document)
+
+        told, shown = served(), rollout.status()
+        assert list(told) == list(shown)
+        assert told["server"] == {"address": rollout.server.address, "namespace": "default"}
+        assert (told["source"], told["current"]) == ("controller", "v1")
+        assert told["warnings"] == shown["warnings"]
+        for document in (told, shown):
+            at = datetime.fromisoformat(document["observed_at"])
+            assert 0 <= document["age_seconds"] < 10
+            assert abs((datetime.now(timezone.utc) - at).total_seconds()) < 20
+        series = scrape(port)
+        assert series["rollout_config_ok"] == {labels(): 1}
+        assert 0 < series["rollout_observation_age_seconds"][labels()] < 10
+        assert "rollout_throttled_total" in series
+
+        # Steered while the file is broken: the controller follows, and says so.
+        good = rollout.file.read_text()
+        rollout.file.write_text(good.replace("[progressive]", "[progressive"))
+        eventually(lambda: scrape(port)["rollout_config_ok"] == {labels(): 0})
+        code, _, warned = rollout.command("pause")
+        assert (code, warned[:20]) == (0, "! rollout.toml line ")
+        eventually(lambda: served()["paused"])
+        assert "the last good rollout.toml is followed" in served()["warnings"][0]
+        rollout.file.write_text(good)
+        eventually(lambda: "paused = true" in rollout.file.read_text())
+        eventually(lambda: scrape(port)["rollout_config_ok"] == {labels(): 1})
+
+        assert controller.stop() == 0
+        alone = rollout.status()
+        assert alone["source"] == "direct"
+        assert alone["warnings"][0].startswith("no controller runs here, so nothing is done")
+        assert {k: v for k, v in alone.items() if k in {"current", "paused", "server"}} == {
+            "current": "v1", "paused": True, "server": told["server"],
+        }  # fmt: skip
 
 
 class TestGate:

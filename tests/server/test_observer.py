@@ -105,7 +105,7 @@ async def test_names_from_outside(temporal_server: DevServer) -> None:
     runs themselves; no live worker is called dead.
     """
     client = await connect(temporal_server)
-    deployment = f'it\'s/a "shop" ü {uuid4().hex[:6]}'
+    deployment = f"it's/a shop ü {uuid4().hex[:6]}"
     observer = Observer(client, deployment)
     async with AsyncExitStack() as workers:
         for build_id in NAMES:
@@ -210,6 +210,57 @@ async def test_who_can_go_on_elsewhere(temporal_server: DevServer) -> None:
             return (await observer.observe()).version("v1").started == 5
 
         await until(starts_counted, seconds=20)
+
+
+async def test_what_only_its_gate_has_run_on(temporal_server: DevServer) -> None:
+    """The server calls it draining and drained; here it reads *gate only*, before and after."""
+    client = await connect(temporal_server)
+    deployment = f"gated-{uuid4().hex[:8]}"
+    observer = Observer(client, deployment)
+    async with AsyncExitStack() as workers:
+        for build_id in ("v1", "v2"):
+            await workers.enter_async_context(foreign_worker(client, deployment, build_id))
+            await until(lambda: _registered(observer, build_id), seconds=20)  # noqa: B023 - at once
+        await DeploymentRouting(client, deployment, "test").set_current("v1")
+        await start(client, deployment, "v2", 1)
+
+        async def began() -> bool:
+            return (await observer.observe()).version("v2").open_runs == 1
+
+        await until(began, seconds=20)
+        async for run in client.list_workflows(f"TaskQueue='{deployment}'"):
+            await client.get_workflow_handle(run.id).signal(Wait.finish)
+
+        async def ended() -> bool:
+            version = (await observer.observe()).version("v2")
+            return version.status in ("draining", "drained") and version.open_runs == 0
+
+        await until(ended, seconds=60)
+        version = (await observer.observe()).version("v2")
+        assert (version.gate_only, version.shown_status) == (True, "gate only")
+
+
+async def test_zero_is_seen_twice(temporal_server: DevServer) -> None:
+    """Since when nothing is open on a version is known from the second look on."""
+    client = await connect(temporal_server)
+    deployment = f"zero-{uuid4().hex[:8]}"
+    observer = Observer(client, deployment)
+    async with foreign_worker(client, deployment, "v1"):
+        await until(lambda: _registered(observer, "v1"), seconds=20)
+        first = (await observer.observe()).version("v1").zero_since
+        second = await observer.observe()
+        assert first is not None
+        assert second.version("v1").zero_since == first < second.at
+        fresh = await Observer(client, deployment).observe()
+        since = fresh.version("v1").zero_since
+        assert since is not None
+        assert since > fresh.at
+        await start(client, deployment, "v1", 1)
+
+        async def begun() -> bool:
+            return (await observer.observe()).version("v1").zero_since is None
+
+        await until(begun, seconds=20)
 
 
 @pytest.mark.parametrize("number", [2, 20])

@@ -57,7 +57,7 @@ def shown(lines: list[str], *words: str, encoding: str = "utf-8", folder: Path) 
             patch.setattr(output, "isatty", lambda: True)
         assert logs.show(parser.parse_args([w for w in words if w != "--text"]), folder) == 0
         output.flush()
-    return output.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined,no-any-return]
+    return output.buffer.getvalue().decode(encoding)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
@@ -163,9 +163,10 @@ given = {
 }
 logging.getLogger("plain").info("one", extra=given)
 context = {"workflow_id": "w", "run_id": "r"}
-logging.getLogger("temporalio.workflow").info("two", extra={"temporal_workflow": context, **given})
+logging.getLogger("temporalio.workflow").info("two", extra={"temporal_workflow": context} | given)
 activity = {"workflow_id": "w", "workflow_run_id": "r", "attempt": 2}
-logging.getLogger("temporalio.activity").info("three", extra={"temporal_activity": activity, **given})
+ran = logging.getLogger("temporalio.activity")
+ran.info("three", extra={"temporal_activity": activity, **given})
 """
 
 
@@ -211,7 +212,11 @@ def test_extra_fields_reach_the_json() -> None:
             {},
             {"workflow_id": "w'1", "run_id": "r-1"},
         ),
-        ("lost", {"error": "x workflow_id=w-1, run_id=r-1)"}, {"workflow_id": "w-1", "run_id": "r-1"}),
+        (
+            "lost",
+            {"error": "x workflow_id=w-1, run_id=r-1)"},
+            {"workflow_id": "w-1", "run_id": "r-1"},
+        ),
         ("evicted", {"info": 'Some("x") run_id: Some("r-1")'}, {"run_id": "r-1"}),
         ("polling", {"level": "odd"}, {"extra_level": "odd"}),
     ],
@@ -220,7 +225,7 @@ def test_core_records_name_their_workflow(
     message: str, fields: dict[str, str], expected: dict[str, str]
 ) -> None:
     """A workflow that the SDK's core names in its text or its fields is a key of the record."""
-    from rollout.base.logs import _flatten_temporal  # noqa: PLC0415, PLC2701
+    from rollout.base.logs import _flatten_temporal  # noqa: PLC0415
 
     record = logging.LogRecord("temporalio.core", 30, "", 0, message, (), None)
     record.temporal_log = SimpleNamespace(target="core", fields=fields)

@@ -178,8 +178,8 @@ def _of_versions(before: Observation, after: Observation, target: str) -> Iterat
 
 def _of_version(old: Version, new: Version) -> Iterator[str]:
     name = new.build_id
-    if new.status != old.status:
-        yield f"{name} is {new.status} (was {old.status})"
+    if new.shown_status != old.shown_status:
+        yield f"{name} is {new.shown_status} (was {old.shown_status})"
     if new.process and new.process != old.process:
         yield f"the process of {name} is {new.process}"
     had = 0 if old.status == "unregistered" else old.workers
