@@ -53,7 +53,11 @@ _DEMO = {
 }
 _GIVEN = {
     "BUILD_ID": "in a worker: its build, for activities to read",
-    "SUPERVISOR_SERVER_URL": "set by supervisord in what it starts: where it is reached",
+    "SUPERVISOR_GROUP_NAME": "set by supervisord: the group of the program that it starts",
+    "SUPERVISOR_PROCESS_NAME": "set by supervisord: the program's name; the exporter counts its "
+    "own starts by it",
+    "SUPERVISOR_SERVER_URL": "set by supervisord in what it starts: where it is reached; the "
+    "environment then is the stack's own",
 }
 
 

@@ -73,16 +73,16 @@ class _App:
         # Bound to every address, it is reached by names that are not known here.
         self._any_host = host in ("0.0.0.0", "::")  # noqa: S104
 
-    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, request: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
-        path = environ.get("PATH_INFO", "")
-        host = environ.get("HTTP_HOST", "")
+        path = request.get("PATH_INFO", "")
+        host = request.get("HTTP_HOST", "")
         if not self._any_host and _without_port(host) not in self._hosts:
             return _answer(start, "421 Misdirected Request", {"error": "unknown Host header"})
-        if environ.get("REQUEST_METHOD") not in ("GET", "HEAD"):
+        if request.get("REQUEST_METHOD") not in ("GET", "HEAD"):
             return _answer(start, "405 Method Not Allowed", {"error": "this only reads: use GET"})
         if path == "/metrics":
-            found: Iterable[bytes] = self._metrics(environ, start)
+            found: Iterable[bytes] = self._metrics(request, start)
             return found
         if path not in self._served:
             known = ", ".join(["/metrics", *self._served])

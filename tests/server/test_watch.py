@@ -398,7 +398,7 @@ class TestWatching:
         terminal = Terminal([sys.executable, "-c", WATCH, str(file)], environ(server, **away), ROOT)
         try:
             eventually(lambda: "no worker of deployment watched" in terminal.text())
-            assert "Prometheus does not answer" in terminal.text()
+            assert "Prometheus gives no numbers: no answer" in terminal.text()
             with worker(server, tmp_path, "watched", "v1", "compatible", "--managed"):
                 eventually(lambda: "v1     inactive" in terminal.text(), seconds=30)
                 file.write_text(file.read_text().replace("paused = false", "paused = true"))
