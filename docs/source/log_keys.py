@@ -34,6 +34,7 @@ _AT_THE_END = {
 }
 _CONTROLLER = {
     "action": "what was done, in words",
+    "calls": "how often the server has said that it is asked too much",
     "changes": "what has changed in `rollout.toml`",
     "outcome": "of a replay: `passed`, or what broke",
     "phase": "as in `status`",

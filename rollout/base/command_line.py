@@ -17,6 +17,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - argparse's own
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        # What reads a program's command line (`rollout.supervision.programs`) takes no
+        # flag's beginning for the whole of it either.
+        options.setdefault("allow_abbrev", False)
         super().__init__(**options)
 
     def error(self, message: str) -> NoReturn:

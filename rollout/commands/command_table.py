@@ -90,6 +90,11 @@ COMMANDS: Mapping[str, Command] = {
     "to": _steer("intent", "make a build the target of new runs", "to v3"),
     "pause": _steer("intent", "leave traffic as it is", "pause"),
     "resume": _steer("intent", "go on after a pause", "resume"),
+    "promote": _steer(
+        "promote",
+        "go one step on although the ramp is held",
+        "promote\npromote --full",
+    ),
     "rollback": _steer(
         "rollback",
         "send new runs back, at once",

@@ -54,7 +54,7 @@ async def _to(arguments: argparse.Namespace) -> int:
     else:
         valid_build_id(arguments.build_id)
         await _refuse_a_stranger(config, arguments.build_id, ahead=arguments.ahead)
-    edit(arguments.config, "deployment", target=arguments.build_id, rollback=None)
+    edit(arguments.config, "deployment", target=arguments.build_id, rollback=None, promote=None)
     print(f"target is {arguments.build_id}; `rollout watch` shows how traffic moves to it")
     return 0
 

@@ -18,17 +18,14 @@ from rollout.controller.identity import own_identity
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import load
 from rollout.core.observation import Observation, Version
-from rollout.core.verdict import safe_to_stop
+from rollout.core.verdict import hinges_on_another_look, queries_hang, safe_to_stop
+from rollout.core.zeros import APART
 from rollout.supervision.fleet.fleet import Fleet
 from rollout.supervision.rpc import Supervisor
 from rollout.temporal.deletion import NotYet, delete_version
 from rollout.temporal.observer import Observer
 
 __all__ = ["retire"]
-
-_APART = 3.0
-"""Seconds between two looks that must both find it safe: between two runs of a chain that
-continues as new none is open for a moment."""
 
 
 def retire(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +49,8 @@ async def _retire(arguments: argparse.Namespace) -> int:
     else:
         await _refuse_needed(config, observer, seen, arguments)
     await _remove(seen.deployment, build_id)
+    if lost := queries_hang(version):
+        print(lost)
     if version.status == "unregistered":
         return 0
     return await _forget(client, seen.deployment, build_id)
@@ -88,8 +87,8 @@ async def _refuse_needed(
     """Raise `Failure` unless it is safe in two looks, or a person takes it upon himself."""
     build_id = given.build_id
     against = _against(config, seen, build_id)
-    if not against:
-        await asyncio.sleep(_APART)
+    if hinges_on_another_look(seen, config.deployment.target, datetime.now(timezone.utc)):
+        await asyncio.sleep(APART.total_seconds())
         seen = await readable(observer.observe())
         against = _against(config, seen, build_id)
     if not against:

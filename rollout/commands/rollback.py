@@ -60,7 +60,7 @@ async def _rollback(arguments: argparse.Namespace) -> int:
     reason = f"rolled back to {good} by command"
     blocked = Metadata(blocked=Note(seen.version(bad).fingerprint, reason))
     await written(routing.annotate(bad, blocked))
-    change(arguments.config, target=good, rollback=good, paused=False)
+    change(arguments.config, target=good, rollback=good, promote=None, paused=False)
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
     observer = Observer(client, seen.deployment)
 

@@ -13,7 +13,14 @@ from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.shares import real_samples, real_share
-from rollout.core.verdict import Verdict, safe_to_stop, target_share, version_set_of, warnings
+from rollout.core.verdict import (
+    Verdict,
+    queries_hang,
+    safe_to_stop,
+    target_share,
+    version_set_of,
+    warnings,
+)
 
 __all__ = ["as_table", "count", "verdict_lines"]
 
@@ -58,7 +65,10 @@ def as_table(
             verdicts.append(Text(f"{version.build_id} has workflows of their own behavior: {own}"))
         if version.blocked:
             verdicts.append(Text(f"{version.build_id} is blocked: {version.blocked}", "yellow"))
-        verdicts += verdict_lines(safe_to_stop(seen, version.build_id, target, now))
+        verdict = safe_to_stop(seen, version.build_id, target, now)
+        verdicts += verdict_lines(verdict)
+        if verdict.safe_to_stop and (lost := queries_hang(version)):
+            verdicts.append(Text(f"  ! {lost}"))
     warned = [Text(f"! {text}", "yellow") for text in (*told, *warnings(seen), *seen.problems)]
     return Group(head, phase, *warned, Text(), table, Text(), *verdicts)
 

@@ -96,7 +96,7 @@ def change(path: Path, **values: str | bool | None) -> str | None:
     if followed.problem is None:
         edit(path, "deployment", **values)
         return None
-    before = msgspec.to_builtins(followed.config.deployment)
+    before = msgspec.to_builtins(followed.config.deployment, enc_hook=str)
     noted = _noted(path)
     for key, value in values.items():
         noted.before.setdefault(key, before[key])
@@ -118,7 +118,7 @@ def settle(path: Path) -> Mapping[str, str | bool | None]:
     noted = _noted(path)
     if not noted.after:
         return {}
-    now: dict[str, Any] = msgspec.to_builtins(load(path).deployment)
+    now: dict[str, Any] = msgspec.to_builtins(load(path).deployment, enc_hook=str)
     wanted = {k: v for k, v in noted.after.items() if now.get(k) == noted.before.get(k) != v}
     if wanted:
         try:

@@ -1,6 +1,7 @@
 """The controller's loop: observe, plan, perform, and tell of it.
 
-It keeps no state: killed at any point, it goes on from what the server says.
+It keeps no state that it would need: killed at any point, it goes on from what the server says.
+What it remembers of its looks only makes it surer, and is soon known again.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ from rollout.controller import events
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
 from rollout.controller.metrics import ControllerMetrics
-from rollout.controller.observing import observe_rollout
+from rollout.controller.observing import look
 from rollout.controller.operator import Operator
 from rollout.controller.publishing import Publisher
 from rollout.controller.refusals import Refusals
 from rollout.core.actions import Action, Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import differences
+from rollout.core.held import Held
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.supervision.rpc import Supervisor
 from rollout.supervision.survey import Surveyor
+from rollout.temporal.observer import Observer
 from rollout.temporal.routing import Refused
 from rollout.temporal.rpc import THROTTLED
 
@@ -44,8 +47,10 @@ async def control(
     """Bring the deployment to what the file at ``path`` says, until cancelled."""
     intent = Intent(path, renamed="restart the controller", keeps=True)
     told = Told(intent)
-    supervisor = Supervisor()
     identity = own_identity()
+    # Kept, because what one look cannot tell it knows from those before.
+    observer = Observer(client, intent.config.deployment.name, Supervisor(), at_once=False)
+    held = Held()
     operator = Operator(client, intent.config.deployment.name, identity)
     refusals = Refusals(intent.config.deployment.name, publisher.refusals)
     surveyor = Surveyor()
@@ -58,8 +63,10 @@ async def control(
         publisher.intent(intent)
         publisher.standing(surveyor.look())
         try:
-            seen = await observe_rollout(client, config, supervisor)
-            decided = plan(config, seen, datetime.now(timezone.utc), identity)
+            seen = await look(client, config, observer)
+            now = datetime.now(timezone.utc)
+            decided = plan(config, seen, now, identity, held=held.up_to(seen))
+            held = held.after(seen, decided)
             told.plan(decided)
             publisher.round(seen, decided)
             operator.drop(decided.actions)

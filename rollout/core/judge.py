@@ -6,6 +6,7 @@ against it; everything between holds the traffic where it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -18,7 +19,7 @@ __all__ = ["Judgement", "judge", "slowest_allowed"]
 
 FALSE_ALARMS = 0.01
 """So many sound builds at the most are rolled back for their failures, however long and however
-often they are looked at."""
+often they are looked at; of a rollout of four steps, and failures that do not come in clusters."""
 
 _ERROR = FALSE_ALARMS / (3 * 2 * 4)
 """...of which each bound has its part: of two builds, for three kinds of work, at four steps."""
@@ -79,7 +80,8 @@ def _hold(analysis: Analysis, doubt: _Point, held: float) -> Judgement:
     about = f"{doubt.about}, held too long"
     if analysis.then == "rollback":
         return Judgement("rollback", f"{over}: {doubt.told}", about)
-    return Judgement("hold", f"{doubt.told}; {over}, a person must decide", about)
+    decide = "a person must decide: `rollout promote` or `rollout rollback`"
+    return Judgement("hold", f"{doubt.told}; {over}, {decide}", about)
 
 
 def _proofs(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
@@ -118,8 +120,26 @@ def _doubts(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
         told = (
             f"analysis short of samples: {samples:.0f} of {analysis.min_samples} "
             f"workflows and activities of {target.build_id}"
+            f"{_when_enough(samples, analysis.min_samples, seen.counted)}"
         )
         yield _Point("samples", told)
+
+
+def _when_enough(samples: float, wanted: float, seconds: float) -> str:
+    """When there will be as many as are ``wanted``, if they go on as in the last ``seconds``."""
+    if seconds <= 0:
+        return ""
+    if samples < 1:
+        return f"; none came in {_about(seconds)}"
+    return f"; at this rate in about {_about((wanted - samples) * seconds / samples)}"
+
+
+def _about(seconds: float) -> str:
+    """A length of time in its largest unit, of which it has two or more."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{math.ceil(seconds)} s"
 
 
 def _slow(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:

@@ -39,6 +39,7 @@ class Heartbeat:
 
     key: str
     """The worker's own, new with each start of it."""
+    deployment: str
     build_id: str
     task_queue: str
     beat_at: datetime

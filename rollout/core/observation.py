@@ -74,6 +74,8 @@ class Version:
     """Seconds for which the oldest of them has waited, approximately; None: not known."""
     open_pinned: int | None = None
     """Of `open_runs` those that cannot go on elsewhere; None where the count failed."""
+    zero_since: datetime | None = None
+    """When `holding` was first seen to be 0, with nothing else seen since; None while it is not."""
     started: int | None = None
     """Runs that began since the routing last changed and are on it, children left out; None where
     that was not counted."""
@@ -112,6 +114,33 @@ class Version:
     """When it last stopped being current or ramping; None where it is, or never was."""
 
     @property
+    def holding(self) -> int | None:
+        """The open runs that need its workers; all of them where they cannot be told apart."""
+        if self.open_runs is None or self.open_pinned is None:
+            return self.open_runs
+        return self.open_pinned
+
+    @property
+    def auto_upgrading(self) -> int | None:
+        """The open runs that go on elsewhere at their next task; None where not known."""
+        if self.open_runs == 0:
+            return 0
+        if self.open_runs is None or self.open_pinned is None:
+            return None
+        return max(0, self.open_runs - self.open_pinned)
+
+    @property
+    def gate_only(self) -> bool:
+        """Whether nothing but its gate has ever run on it."""
+        routed_once = (self.first_activated_at, self.last_current_at, self.deactivated_at)
+        return self.status in ("draining", "drained") and not any(routed_once)
+
+    @property
+    def shown_status(self) -> str:
+        """Its status for a person: the server calls what only a gate ran on drained."""
+        return "gate only" if self.gate_only else self.status
+
+    @property
     def stopped(self) -> bool:
         """Whether it has a program here that does not run, and could be started."""
         return self.process in STARTABLE
@@ -140,7 +169,7 @@ class GateRun:
 
 @dataclass(frozen=True)
 class BuildSample:
-    """What Prometheus has of one build, over the window of `Measurements`."""
+    """What Prometheus has of one build, over the times of `Measurements`."""
 
     build_id: str
     tasks: float = 0.0
@@ -157,7 +186,7 @@ class BuildSample:
     non_determinism: float = 0.0
     """Workflow tasks that failed because the code does not match the history."""
     schedule_to_start_p95: float | None = None
-    """Seconds a workflow task waits for a worker; None without samples."""
+    """Seconds a workflow task waits for a worker; None with too few samples."""
     end_to_end_p95: float | None = None
     """Seconds from start to end of the runs of `Measurements.compared_type`; None without one."""
 
@@ -172,11 +201,15 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Measurements:
-    """Target against current, from Prometheus, over the last ``window`` seconds."""
+    """Target against current, from Prometheus."""
 
     window: float
+    """Seconds back to which latencies were compared."""
     target: BuildSample
     current: BuildSample
+    counted: float = 0.0
+    """Seconds back to which work and its failures were counted: to the last change of traffic,
+    for bounds that hold at all looks need a beginning that stays."""
     compared_type: str | None = None
     """The workflow type whose end-to-end latency speaks most against the target, of those that
     both builds closed often enough."""

@@ -19,7 +19,8 @@ from rollout.core.observation import Observation
 from rollout.exporter.deployment import DeploymentMetrics
 from rollout.exporter.processes import ProcessMetrics
 from rollout.exporter.targets import stack_targets, worker_targets, write_if_changed
-from rollout.supervision.rpc import Program, Supervisor
+from rollout.supervision.programs import Program
+from rollout.supervision.rpc import Supervisor
 from rollout.temporal.observer import Observer
 
 __all__ = ["watch_deployment", "watch_supervisor"]

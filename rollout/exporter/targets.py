@@ -8,16 +8,24 @@ was removed disappears.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
+from rollout.base.files import replace
 from rollout.base.settings import metrics_address
-from rollout.supervision.programs import metrics_endpoints, worker_programs
-from rollout.supervision.rpc import Program
+from rollout.supervision.command_words import Kind
+from rollout.supervision.programs import Program, commands, workers
 
 __all__ = ["TargetGroup", "stack_targets", "worker_targets", "write_if_changed"]
+
+_JOBS: Mapping[Kind, str] = {
+    "exporter": "exporter",
+    "controller": "rollout",
+    "load": "load",
+    "prometheus": "prometheus",
+}
+"""What a scraped program's job is called, whatever its own name."""
 
 
 class TargetGroup(TypedDict):
@@ -33,11 +41,11 @@ def worker_targets(programs: Sequence[Program]) -> list[TargetGroup]:
         _group(
             metrics_address(worker.metrics_port),
             job="worker",
-            build_id=worker.build_id,
+            build_id=worker.build_id or "",
             deployment_name=worker.deployment,
-            program=worker.name,
+            program=worker.namespec,
         )
-        for worker in worker_programs(programs)
+        for worker in workers(programs)
         if worker.metrics_port is not None
     ]
 
@@ -47,12 +55,13 @@ def stack_targets(programs: Sequence[Program]) -> list[TargetGroup]:
     return [
         # Prometheus is not ours: it listens where its command says, on loopback.
         _group(
-            f"127.0.0.1:{endpoint.port}"
-            if endpoint.job == "prometheus"
-            else metrics_address(endpoint.port),
-            job=endpoint.job,
+            f"127.0.0.1:{command.metrics_port}"
+            if command.kind == "prometheus"
+            else metrics_address(command.metrics_port),
+            job=_JOBS[command.kind],
         )
-        for endpoint in metrics_endpoints(programs)
+        for command in commands(programs)
+        if command.kind in _JOBS and command.metrics_port is not None
     ]
 
 
@@ -65,12 +74,7 @@ def write_if_changed(path: Path, groups: Sequence[TargetGroup]) -> bool:
     if path.is_file() and path.read_bytes() == content:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        new.write_bytes(content)
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    replace(path, content)
     return True
 
 

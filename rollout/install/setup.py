@@ -8,7 +8,6 @@ whole or not at all: it is built beside its place and then renamed.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import platform
 import shlex
@@ -21,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rollout.base.exit import Failure, Misuse
+from rollout.base.files import alone
 from rollout.base.settings import ROOT, VAR
 from rollout.install import debian
 from rollout.install.fetch import Release, Unavailable, unpack
@@ -41,6 +41,7 @@ RELEASES = {
 _FOLDERS = ("run", "log", "programs", "targets", "temporal", "prometheus", "grafana", "tools")
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armv7"}
 _A_DAY = 24 * 3600.0
+_PATIENCE = 3600.0  # seconds; another set-up may be downloading over a slow line
 
 
 def command(parser: argparse.ArgumentParser) -> None:
@@ -99,8 +100,8 @@ def link_programs(var: Path = VAR) -> None:
 @contextmanager
 def _alone(var: Path) -> Iterator[Path]:
     """An empty folder to build in, for one set-up at a time; a killed one's is cleared first."""
-    with (var / "run" / "setup.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    refusal = f"another set-up has been under way for {_PATIENCE / 60:g} minutes; try again later"
+    with alone(var / "run" / "setup.lock", refusal, seconds=_PATIENCE):
         scratch = var / "tools" / ".partial"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
@@ -108,9 +109,6 @@ def _alone(var: Path) -> Iterator[Path]:
             yield scratch
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-
-
-# --- Prometheus ---
 
 
 def _prometheus(tools: Path, scratch: Path, environ: Mapping[str, str]) -> Path:
@@ -172,9 +170,6 @@ def _prometheus_of_debian(built: Path, reason: Unavailable, environ: Mapping[str
         'usr="${0%/*}/../usr"\n'
         'exec "$usr/bin/prometheus" --web.local-assets="$usr/share/prometheus/web/" "$@"',
     )
-
-
-# --- Grafana ---
 
 
 def _grafana(tools: Path, scratch: Path, environ: Mapping[str, str]) -> str:
@@ -259,9 +254,6 @@ def _grafana_release(built: Path, environ: Mapping[str, str]) -> None:
     (built / "bin").mkdir(parents=True)
     unpack(release, built / "home", _console())
     (built / "bin" / "grafana").symlink_to("../home/bin/grafana")
-
-
-# --- what both need ---
 
 
 def _releases(name: str, environ: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """A worker's own command, run to replay histories instead of to poll.
 
 The code of a build may live in a folder and an environment of its own, and rollout
-imports no worker, so that each replay is a process: ``python -m workers ... --replay``.
+imports no worker, so that each replay is a process: its worker's command with ``--replay``.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ import asyncio
 import contextlib
 import json
 import os
-import shlex
-import sys
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +20,8 @@ from rollout.base.exit import Failure
 from rollout.base.last_words import sentence
 from rollout.base.settings import ROOT, SUPERVISORD_CONF
 from rollout.supervision import conf as supervisor_conf
-from rollout.supervision import launch
-from rollout.supervision.programs import worker_programs
-from rollout.supervision.rpc import NotRunning, Program, Supervisor, socket_path
+from rollout.supervision.programs import Program, workers
+from rollout.supervision.rpc import NotRunning, Supervisor, socket_path
 
 __all__ = ["ReplayCommand", "replay_command", "run_replay"]
 
@@ -54,56 +50,25 @@ async def replay_command(
 
     Raises `Failure` where no program here runs the build.
     """
-    filed = {
-        program.name: program
-        for program in (await asyncio.to_thread(supervisor_conf.read, SUPERVISORD_CONF)).programs
-    }
+    filed = (await asyncio.to_thread(supervisor_conf.read, SUPERVISORD_CONF)).programs
     try:
-        programs = await (supervisor or Supervisor(socket_path(environ))).config()
+        loaded = await (supervisor or Supervisor(socket_path(environ))).config()
     except NotRunning:
-        programs = [_as_loaded(program) for program in filed.values()]
-    workers = worker_programs(programs, environ)
-    names = {w.name for w in workers if (w.deployment, w.build_id) == (deployment, build_id)}
-    program = next((program for program in programs if program.namespec in names), None)
-    if program is None:
-        raise Failure(
-            f"no program here runs {build_id} of {deployment}, so that its code cannot be tried; "
-            "run this on a machine that has it, or add it with `python -m rollout add`"
-        )
-    # supervisord tells a program's environment to nobody.
-    own = filed[program.name].environment if program.name in filed else {}
-    return _command(build_id, program, {**environ, **own})
-
-
-def _as_loaded(program: supervisor_conf.Program) -> Program:
-    return Program(
-        name=program.name,
-        group=program.name,
-        command=shlex.join(program.command),
-        loaded=True,
-        autostart=program.autostart,
-        log_file=None,
-        directory=Path(program.directory) if program.directory else None,
-    )
-
-
-def _command(build_id: str, program: Program, environ: dict[str, str]) -> ReplayCommand:
-    words = shlex.split(program.command)
-    python = words[0] if Path(words[0]).is_absolute() and words[1] == "-m" else sys.executable
-    if (own := launch.behind(words)) is not None:
-        given = launch.options(own)
-        for name, _, value in (assignment.partition("=") for assignment in given.env):
-            environ[name] = launch.expand(value, environ)
-    flags = words[list(pairwise(words)).index(("-m", "workers")) + 2 :]
-    return ReplayCommand(
-        build_id=build_id,
-        words=(
-            *(python, "-m", "workers"),
-            *(launch.expand(flag, environ) for flag in flags),
-            "--replay",
-        ),
-        cwd=program.directory or ROOT,
-        environ=environ,
+        programs: Sequence[Program] = filed
+    else:
+        environments = {each.namespec: each.environment for each in filed}
+        programs = [replace(p, environment=environments.get(p.namespec)) for p in loaded]
+    for worker in workers(programs, environ):
+        if (worker.deployment, worker.build_id) == (deployment, build_id):
+            return ReplayCommand(
+                build_id=build_id,
+                words=worker.invocation("--replay"),
+                cwd=worker.program.directory or ROOT,
+                environ=worker.environ,
+            )
+    raise Failure(
+        f"no program here runs {build_id} of {deployment}, so that its code cannot be tried; "
+        "run this on a machine that has it, or add it with `python -m rollout add`"
     )
 
 

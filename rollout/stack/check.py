@@ -25,7 +25,7 @@ from rollout.stack import self_checks
 from rollout.stack.problem import Problem
 from rollout.supervision import conf as supervisor_conf
 from rollout.supervision import launch
-from rollout.supervision.launches import Launch, see_through
+from rollout.supervision.programs import Command, read
 from rollout.supervision.supervisord import find_supervisord
 
 __all__ = ["check", "problems"]
@@ -81,15 +81,14 @@ def problems() -> list[Problem]:
         found.append(
             Problem(f"{conf.socket} is too long a path for a socket: move the folder higher up")
         )
-    started: list[Launch] = []
-    for program in conf.programs:
-        try:
-            start = see_through(program)
-        except Misuse as misuse:
-            found.append(Problem(f"{program.name}: {misuse}", misuse.code))
-            continue
-        if start.needed:
-            started.append(start)
+    commands = [read(program) for program in conf.programs]
+    found += [
+        problem
+        for each in commands
+        # What is told of the files is not told again.
+        if each.complaint and (problem := Problem(f"{each.name}: {each.complaint}")) not in found
+    ]
+    started = [each for each in commands if each.needed and not each.complaint]
     found += [
         *_missing_commands(started),
         *_shared_ports(started),
@@ -113,20 +112,20 @@ def _wrong_metrics_host() -> Iterator[Problem]:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        yield Problem(f"METRICS_HOST={host!r} is no IP address")
+        yield Problem(f"METRICS_HOST={host!r} is not an IP address")
         return
     if not can_listen(host):
-        yield Problem(f"METRICS_HOST={host} is no address of this machine", 1)
+        yield Problem(f"METRICS_HOST={host} is not an address of this machine", 1)
 
 
-def _missing_commands(started: Sequence[Launch]) -> Iterator[Problem]:
+def _missing_commands(started: Sequence[Command]) -> Iterator[Problem]:
     search = launch.search_path()
     for start in started:
-        if shutil.which(start.command[0], path=search) is None:
-            yield Problem(f"{start.name}: {start.command[0]} is not installed; run `make setup`", 1)
+        if shutil.which(start.words[0], path=search) is None:
+            yield Problem(f"{start.name}: {start.words[0]} is not installed; run `make setup`", 1)
 
 
-def _shared_ports(started: Sequence[Launch]) -> Iterator[Problem]:
+def _shared_ports(started: Sequence[Command]) -> Iterator[Problem]:
     owner: dict[int, str] = {}
     for start in started:
         for number in start.ports:
@@ -135,7 +134,7 @@ def _shared_ports(started: Sequence[Launch]) -> Iterator[Problem]:
             owner[number] = start.name
 
 
-def _taken_ports(started: Sequence[Launch]) -> Iterator[Problem]:
+def _taken_ports(started: Sequence[Command]) -> Iterator[Problem]:
     variables = {port(name): name for name in PORTS}
     supervisord = asyncio.run(find_supervisord())
     for start in started:

@@ -14,7 +14,9 @@ import time
 import psutil
 
 from rollout.base.exit import Failure
-from rollout.supervision.rpc import Program, Supervisor
+from rollout.supervision.command_words import Kind
+from rollout.supervision.programs import read
+from rollout.supervision.rpc import Supervisor
 from rollout.supervision.supervisord import find_supervisord
 
 __all__ = ["down", "take_down"]
@@ -70,12 +72,13 @@ def _family(supervisord: psutil.Process) -> set[psutil.Process]:
 
 
 async def _stop_in_phases(supervisor: Supervisor, started: float) -> None:
-    phases = {program.namespec: _phase(program) for program in await supervisor.config()}
+    kinds = {each.namespec: read(each).kind for each in await supervisor.config()}
     for phase, bound in _PHASES:
         names = [
             name
             for name in await _busy(supervisor)
-            if phases.get(name, "other") == phase  # `update` may have forgotten a program
+            # `update` may have forgotten a program, and many kinds have no phase of their own.
+            if _phase(kinds.get(name, "other")) == phase
         ]
         if not names:
             continue
@@ -93,11 +96,5 @@ async def _busy(supervisor: Supervisor) -> list[str]:
     return [each.namespec for each in await supervisor.processes() if each.state in _BUSY]
 
 
-def _phase(program: Program) -> str:
-    if program.name == "temporal":
-        return "temporal"
-    command = f" {' '.join(program.command.split())} "
-    for module, phase in ((" -m client ", "load"), (" -m workers ", "worker")):
-        if module in command:
-            return phase
-    return "other"
+def _phase(kind: Kind) -> str:
+    return kind if kind in {"load", "worker", "temporal"} else "other"

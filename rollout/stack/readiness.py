@@ -10,11 +10,15 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from rollout.base.settings import metrics_address
-from rollout.supervision.launches import Launch
+from rollout.supervision.command_words import Kind
+from rollout.supervision.programs import Command
 
 __all__ = ["FIRST_WORKFLOW", "Step", "ready", "steps"]
 
 FIRST_WORKFLOW = "the first workflow has completed"
+_ORDER: tuple[Kind, ...] = (
+    *("temporal", "exporter", "grafana", "worker", "controller", "load", "prometheus", "other"),
+)
 _TIMEOUT = 2.0
 _FAILURES = (httpx.HTTPError, ValueError, KeyError)  # no answer, or one that is no answer
 
@@ -42,59 +46,45 @@ async def ready(client: httpx.AsyncClient, waiting: Sequence[Step]) -> list[Step
     return [step for step, answer in zip(waiting, answers, strict=True) if answer]
 
 
-def steps(launches: Sequence[Launch]) -> list[Step]:
-    """Every step of a stack that runs ``launches``, in the order they are likely to come true."""
-    order = ("temporal", "exporter", "grafana", "worker", "rollout", "load", "prometheus")
-    found = [step for launch in launches for step in _of(launch, launches)]
-    return sorted(
-        found,
-        key=lambda step: next(
-            (place for place, name in enumerate(order) if step.program.startswith(name)),
-            len(order),
-        ),
-    )
+def steps(commands: Sequence[Command]) -> list[Step]:
+    """Every step of a stack that runs ``commands``, in the order they are likely to come true."""
+    ordered = sorted(commands, key=lambda command: _ORDER.index(command.kind))
+    return [step for command in ordered for step in _of(command, commands)]
 
 
-def _of(launch: Launch, launches: Sequence[Launch]) -> list[Step]:
+def _of(command: Command, commands: Sequence[Command]) -> list[Step]:
     """The steps of one program; none where nobody knows how it shows that it works."""
-    name = launch.name
-    if name == "temporal" and (ui := launch.flag("--ui-port")):
+    name = command.name
+    if command.kind == "temporal" and (ui := command.flag("--ui-port")):
         # The UI's HTTP API asks the frontend itself, and costs no gRPC client here.
         url = f"http://127.0.0.1:{ui}/api/v1/namespaces/default"
         text = "Temporal serves the namespace default"
         return [Step(name, text, lambda client: _answers(client, url))]
-    if name == "grafana":
-        url = f"http://127.0.0.1:{launch.ports[0]}/api/health"
+    if command.kind == "grafana" and command.ports:
+        url = f"http://127.0.0.1:{command.ports[0]}/api/health"
         return [Step(name, "Grafana answers", lambda client: _answers(client, url))]
-    if name == "prometheus":
-        base = f"http://127.0.0.1:{launch.ports[0]}"
-        expected = {int(each) for other in launches if (each := _metrics_port(other))}
+    if command.kind == "prometheus" and command.metrics_port is not None:
+        base = f"http://127.0.0.1:{command.metrics_port}"
+        expected = {each.metrics_port for each in commands if each.is_ours} - {None}
         return [
             Step(name, "Prometheus is ready", lambda c: _answers(c, f"{base}/-/ready")),
             Step(name, "Prometheus scrapes every program", lambda c: _scrapes(c, base, expected)),
         ]
-    return _of_ours(launch)
+    return _of_ours(command) if command.is_ours else []
 
 
-def _of_ours(launch: Launch) -> list[Step]:
-    name, module, metrics = launch.name, launch.module(), _metrics_port(launch)
-    if metrics is None:
+def _of_ours(command: Command) -> list[Step]:
+    name = command.name
+    if command.metrics_port is None:
         return []
-    url = f"http://{metrics_address(int(metrics), launch.environ)}/metrics"
-    if module == "workers":
-        build = launch.flag("--build-id") or name
-        return [Step(name, f"{name} polls as build {build}", lambda c: _polls(c, url))]
+    url = f"http://{metrics_address(command.metrics_port, command.environ)}/metrics"
+    if command.kind == "worker":
+        text = f"{name} polls as build {command.build_id or name}"
+        return [Step(name, text, lambda c: _polls(c, url))]
     steps = [Step(name, f"{name} serves metrics", lambda c: _answers(c, url))]
-    if module == "client":
+    if command.kind == "load":
         steps.append(Step(name, FIRST_WORKFLOW, lambda c: _completed(c, url)))
     return steps
-
-
-def _metrics_port(launch: Launch) -> str | None:
-    """Where one of our own programs serves its metrics."""
-    if launch.module() is None:
-        return None
-    return launch.flag("--metrics-port") or launch.flag("--port")
 
 
 async def _answers(client: httpx.AsyncClient, url: str) -> bool:
@@ -121,7 +111,7 @@ async def _sum(client: httpx.AsyncClient, url: str, name: str, **labels: str) ->
     )
 
 
-async def _scrapes(client: httpx.AsyncClient, base: str, expected: set[int]) -> bool:
+async def _scrapes(client: httpx.AsyncClient, base: str, expected: set[int | None]) -> bool:
     """Whether Prometheus has scraped every port of ``expected``.
 
     It may know of more: a worker that someone has stopped stays a target, and is down.

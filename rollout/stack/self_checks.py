@@ -10,20 +10,20 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rollout.base.exit import Misuse
 from rollout.base.last_words import last_words
 from rollout.base.names import UNVERSIONED
-from rollout.base.settings import DEFAULT_DEPLOYMENT, ROLLOUT_FILE, ROOT
+from rollout.base.settings import ROLLOUT_FILE, ROOT
 from rollout.core.config import Deployment
 from rollout.core.config_file import load
 from rollout.stack.problem import Problem
-from rollout.supervision.launches import Launch
+from rollout.supervision.programs import Command
 
 __all__ = ["answers"]
 
 _SECONDS = 30
-_OURS = ("workers", "rollout", "client", "metrics")  # each of them needs Temporal
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _Question:
     process: subprocess.Popen[str]
 
 
-def answers(started: Sequence[Launch]) -> list[Problem]:
+def answers(started: Sequence[Command]) -> list[Problem]:
     """What keeps the programs ``started`` from doing their work, by our commands' own account."""
     asked = [*_of_temporal(started), *_of_workers(started)]
     try:
@@ -44,16 +44,17 @@ def answers(started: Sequence[Launch]) -> list[Problem]:
             question.process.kill()
 
 
-def _of_temporal(started: Sequence[Launch]) -> Iterator[_Question]:
+def _of_temporal(started: Sequence[Command]) -> Iterator[_Question]:
     """Whether the server that this stack does not run itself is there."""
-    ours = [start for start in started if start.module() in _OURS]
-    if ours and not any(start.name == "temporal" for start in started):
-        yield _Question("", _ask(ours[0].environ, "rollout.temporal.namespace"))
+    ours = [start for start in started if start.is_ours]
+    if ours and not any(start.kind == "temporal" for start in started):
+        words = (sys.executable, "-m", "rollout.temporal.namespace")
+        yield _Question("", _ask(ours[0].environ, ROOT, words))
 
 
-def _of_rollout(started: Sequence[Launch]) -> Iterator[Problem]:
+def _of_rollout(started: Sequence[Command]) -> Iterator[Problem]:
     for start in started:
-        if start.module() == "rollout" and "run" in start.command:
+        if start.kind == "controller":
             config = start.flag("--config")
             try:
                 deployment = load(ROOT / config if config else ROLLOUT_FILE).deployment
@@ -63,17 +64,18 @@ def _of_rollout(started: Sequence[Launch]) -> Iterator[Problem]:
                 yield from _differences(started, deployment)
 
 
-def _of_workers(started: Sequence[Launch]) -> Iterator[_Question]:
+def _of_workers(started: Sequence[Command]) -> Iterator[_Question]:
     for start in started:
-        if start.module() == "workers":
-            process = _ask(start.environ, *start.command[2:], "--check")
+        if start.kind == "worker":
+            folder = start.program.directory or ROOT
+            process = _ask(start.environ, folder, start.invocation("--check"))
             yield _Question(f"{start.name}: ", process)
 
 
-def _ask(environ: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
+def _ask(environ: Mapping[str, str], folder: Path, words: Sequence[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", *words],
-        cwd=ROOT,
+        words,
+        cwd=folder,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -95,19 +97,16 @@ def _answer(question: _Question) -> Iterator[Problem]:
         yield Problem(f"{question.about}{text}", 2 if process.returncode == 2 else 1)
 
 
-def _differences(started: Sequence[Launch], wanted: Deployment) -> Iterator[Problem]:
+def _differences(started: Sequence[Command], wanted: Deployment) -> Iterator[Problem]:
     """What rollout.toml names and no worker program has.
 
     A version may have its workers on another machine; the deployment of workers
     that wait here to be routed may not.
     """
-    managed = [s for s in started if s.module() == "workers" and "--managed" in s.command]
     by_deployment: dict[str, set[str | None]] = {}
-    for start in managed:
-        deployment = start.flag("--deployment") or DEFAULT_DEPLOYMENT
-        by_deployment.setdefault(deployment, set()).add(
-            start.flag("--build-id") or start.environ.get("BUILD_ID")
-        )
+    for start in started:
+        if start.kind == "worker" and start.managed:
+            by_deployment.setdefault(start.deployment, set()).add(start.build_id)
     if not by_deployment:
         return
     builds = by_deployment.get(wanted.name)

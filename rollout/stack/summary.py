@@ -11,7 +11,7 @@ from typing import Any
 
 from rollout.base.settings import ROOT, metrics_address, prometheus_page
 from rollout.prometheus.graphs import switchover_url
-from rollout.supervision.launches import Launch
+from rollout.supervision.programs import Command
 
 __all__ = ["rollout_status", "text"]
 
@@ -24,18 +24,18 @@ _COMMANDS = (
 )
 
 
-def text(programs: Sequence[Launch]) -> str:
+def text(programs: Sequence[Command]) -> str:
     """The last words of `up`, for a ready stack that runs ``programs``."""
     places = _places(programs)
     return f"{_table(places)}\n\n{_what_is_next(programs)}\n\n{_table(_COMMANDS)}"
 
 
-def rollout_status(programs: Sequence[Launch]) -> dict[str, Any]:
+def rollout_status(programs: Sequence[Command]) -> dict[str, Any]:
     """What ``rollout status --json`` says, or nothing where it cannot say.
 
     It is asked in the controller's environment: this shell's may name another server.
     """
-    environ = next((each.environ for each in programs if each.module() == "rollout"), os.environ)
+    environ = next((each.environ for each in programs if each.kind == "controller"), os.environ)
     try:
         done = subprocess.run(
             [sys.executable, "-m", "rollout", "status", "--json"],
@@ -52,30 +52,29 @@ def rollout_status(programs: Sequence[Launch]) -> dict[str, Any]:
     return status
 
 
-def _places(programs: Sequence[Launch]) -> list[tuple[str, str]]:
-    by_name = {launch.name: launch for launch in programs}
+def _places(programs: Sequence[Command]) -> list[tuple[str, str]]:
+    by_kind = {command.kind: command for command in programs}
     places = []
-    if "temporal" in by_name and (ui := by_name["temporal"].flag("--ui-port")):
+    if "temporal" in by_kind and (ui := by_kind["temporal"].flag("--ui-port")):
         places.append(("Temporal", f"http://127.0.0.1:{ui}"))
-    if "grafana" in by_name:
-        places.append(("Grafana", f"http://127.0.0.1:{by_name['grafana'].ports[0]}"))
+    if "grafana" in by_kind:
+        places.append(("Grafana", f"http://127.0.0.1:{by_kind['grafana'].ports[0]}"))
     places += [
-        (f"{launch.name} metrics", f"http://{_metrics(launch)}/metrics")
-        for launch in programs
-        if launch.ports and launch.module() is not None
+        (
+            f"{each.name} metrics",
+            f"http://{metrics_address(each.metrics_port, each.environ)}/metrics",
+        )
+        for each in programs
+        if each.is_ours and each.metrics_port is not None
     ]
     # Without Grafana the main panels are a page of Prometheus; last, for it is long.
     url = prometheus_page()
-    if "prometheus" in by_name:
-        url = f"http://127.0.0.1:{by_name['prometheus'].ports[0]}"
-    return [*places, ("Prometheus", url if "grafana" in by_name else switchover_url(url))]
+    if "prometheus" in by_kind:
+        url = f"http://127.0.0.1:{by_kind['prometheus'].ports[0]}"
+    return [*places, ("Prometheus", url if "grafana" in by_kind else switchover_url(url))]
 
 
-def _metrics(launch: Launch) -> str:
-    return metrics_address(launch.ports[0], launch.environ)
-
-
-def _what_is_next(programs: Sequence[Launch]) -> str:
+def _what_is_next(programs: Sequence[Command]) -> str:
     status = rollout_status(programs)
     if not status:
         return "New runs move from build to build as rollout.toml says."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 import httpx
@@ -21,14 +21,15 @@ from rich.console import Console
 from rich.status import Status
 
 from rollout.base.exit import Failure
+from rollout.base.files import alone
 from rollout.base.settings import LOG_DIR, ROOT, SUPERVISORD_CONF, VAR, VENV_BIN
 from rollout.install.setup import link_programs
 from rollout.stack import readiness, summary
 from rollout.stack.check import problems
 from rollout.stack.down import take_down
-from rollout.supervision import launches
+from rollout.supervision import conf as supervisor_conf
 from rollout.supervision.launch import NOT_NEEDED
-from rollout.supervision.launches import Launch
+from rollout.supervision.programs import Command, commands, read
 from rollout.supervision.rpc import NotRunning, Process, Supervisor
 from rollout.supervision.supervisord import find_supervisord, leftovers
 
@@ -66,23 +67,12 @@ def _run(given: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as Ctrl-C does
     if not (VAR / "programs").is_dir():
         raise Failure("the stack is not set up; run `make setup`")
-    with _alone():
+    with alone(VAR / "run" / "up.lock", "another `make up` is under way"):
         running = asyncio.run(find_supervisord())
         if running is not None:
             print(f"up: the stack is already running (supervisord is process {running.pid})")
             return 0 if asyncio.run(_show_running(running, given.timeout)) else 1
         return _begin(given.timeout, keep=given.keep)
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """One `up` at a time; the kernel lets go of the lock however this process ends."""
-    with (VAR / "run" / "up.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure("another `make up` is under way") from None
-        yield
 
 
 def _begin(timeout: float, *, keep: bool) -> int:
@@ -94,7 +84,8 @@ def _begin(timeout: float, *, keep: bool) -> int:
     if code := max((problem.code for problem in found), default=0):
         print("up: nothing was started", file=sys.stderr)
         return code
-    return _start(launches.configured(), timeout, keep=keep)
+    configured = [read(program) for program in supervisor_conf.read(SUPERVISORD_CONF).programs]
+    return _start(configured, timeout, keep=keep)
 
 
 def _wait_for_leftovers() -> None:
@@ -107,7 +98,7 @@ def _wait_for_leftovers() -> None:
         psutil.wait_procs(left, timeout=_LEFTOVER_SECONDS)
 
 
-def _start(programs: Sequence[Launch], timeout: float, *, keep: bool) -> int:
+def _start(programs: Sequence[Command], timeout: float, *, keep: bool) -> int:
     try:
         with _interrupts_held():
             began = time.monotonic()
@@ -203,18 +194,21 @@ async def _show_running(supervisord: psutil.Process, timeout: float) -> bool:
     with contextlib.suppress(psutil.Error):
         environ = supervisord.environ()
     try:
-        programs = [each for each in await launches.running(supervisor, environ) if each.needed]
+        # The files may say something else by now, and so may this process's environment.
+        loaded = commands(await supervisor.config(), environ)
         processes = await supervisor.processes()
     except NotRunning as error:
         raise Failure(
             f"supervisord (process {supervisord.pid}) runs and does not answer; `make down` ends it"
         ) from error
+    # One that cannot be started fails, and its log says why.
+    programs = [each for each in loaded if each.needed and not each.complaint]
     stopped = {each.name for each in processes if each.state == "STOPPED"}
     return await _show_readiness(programs, stopped, timeout, began=time.monotonic())
 
 
 async def _show_readiness(
-    programs: Sequence[Launch], stopped: set[str], timeout: float, *, began: float
+    programs: Sequence[Command], stopped: set[str], timeout: float, *, began: float
 ) -> bool:
     """Show each step as it comes true, then where to look; False where something did not."""
     console = Console(highlight=False)
@@ -239,7 +233,7 @@ async def _show_readiness(
 
 
 async def _watch(
-    programs: Sequence[Launch], progress: _Progress, stopped: set[str], timeout: float
+    programs: Sequence[Command], progress: _Progress, stopped: set[str], timeout: float
 ) -> None:
     supervisor = Supervisor()
     # trust_env: a proxy in the environment has nothing to say about loopback.
@@ -273,7 +267,7 @@ async def _needed(supervisor: Supervisor, unneeded: set[str]) -> list[Process]:
     return processes
 
 
-async def _excuse_load(programs: Sequence[Launch], progress: _Progress) -> None:
+async def _excuse_load(programs: Sequence[Command], progress: _Progress) -> None:
     """Do not wait for a first workflow where rollout.toml lets no build have new runs yet."""
     if progress.not_running() or time.monotonic() < progress.began + _FIRST_WORKFLOW_SECONDS:
         return
@@ -284,27 +278,35 @@ async def _excuse_load(programs: Sequence[Launch], progress: _Progress) -> None:
 
 
 def _explain(progress: _Progress, timeout: float) -> None:
-    """What is missing, and the end of the logs that may say why."""
-    down = {name: progress.states[name] for name in progress.not_running()}
-    missing = [f"{name} is {state}" for name, state in down.items()]
-    missing += [f"not yet: {step.text}" for step in progress.waiting if step.program not in down]
+    """Say what is missing, and show the end of the logs that may say why."""
     when = "" if progress.lost() else f" after {timeout:g} s"
-    if not progress.states:
-        missing = ["supervisord does not answer"]
-    print(f"up: not ready{when}: {'; '.join(missing)}", file=sys.stderr)
-    blamed = [name for name, state in down.items() if state == "FATAL"] or [
-        *dict.fromkeys([*down, *(step.program for step in progress.waiting)])
-    ]
-    for name in blamed or ["supervisord"]:
+    print(f"up: not ready{when}: {'; '.join(_missing(progress))}", file=sys.stderr)
+    for name in _blamed(progress):
         log = LOG_DIR / f"{name}.log"
-        lines = _last_lines(str(log))
-        print(f"\nthe end of {os.path.relpath(log)}:", file=sys.stderr)
-        print("\n".join(f"  {line}" for line in lines) or "  (empty)", file=sys.stderr)
+        lines = [f"  {line}" for line in _last_lines(log)] or ["  (empty)"]
+        print(f"\nthe end of {os.path.relpath(log)}:", *lines, sep="\n", file=sys.stderr)
 
 
-def _last_lines(path: str) -> list[str]:
+def _missing(progress: _Progress) -> list[str]:
+    if not progress.states:
+        return ["supervisord does not answer"]
+    down = progress.not_running()
+    return [
+        *(f"{name} is {progress.states[name]}" for name in down),
+        *(f"not yet: {step.text}" for step in progress.waiting if step.program not in down),
+    ]
+
+
+def _blamed(progress: _Progress) -> list[str]:
+    """The programs whose logs to show: those given up, or else all that are late."""
+    late = [*progress.not_running(), *(step.program for step in progress.waiting)]
+    lost = [name for name, state in progress.states.items() if state == "FATAL"]
+    return lost or [*dict.fromkeys(late)] or ["supervisord"]
+
+
+def _last_lines(path: Path) -> list[str]:
     try:
-        with open(path, "rb") as log:  # noqa: PTH123
+        with path.open("rb") as log:
             log.seek(max(os.fstat(log.fileno()).st_size - 20_000, 0))
             return log.read().decode(errors="replace").splitlines()[-_SHOWN_LOG_LINES:]
     except OSError:

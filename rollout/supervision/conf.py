@@ -13,13 +13,16 @@ import os
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 
 from supervisor import options as supervisor_options
 
-__all__ = ["Program", "SupervisorConf", "read"]
+from rollout.supervision.programs import Program
+
+__all__ = ["SupervisorConf", "read"]
 
 _SECTION = re.compile(r"^\[([^\]]+)\]")
 _PLACE = re.compile(r" in section '[^']*' \(file: '[^']*'\)$")  # supervisord's, without the option
@@ -34,18 +37,6 @@ _READ_BY_OTHERS = {
     "include": {"files"},
     "supervisorctl": {"serverurl", "username", "password", "prompt", "history_file"},
 }
-
-
-@dataclass(frozen=True)
-class Program:
-    """One process that supervisord is to run."""
-
-    name: str
-    command: tuple[str, ...]
-    directory: str | None
-    environment: Mapping[str, str]
-    """What its section and [supervisord] add to supervisord's own environment."""
-    autostart: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,39 +68,79 @@ class _Parser(supervisor_options.UnhosedConfigParser):  # type: ignore[misc]
 class _Options(supervisor_options.ServerOptions):  # type: ignore[misc]
     """supervisord's options, which raise where supervisord would print and exit."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.parser = _Parser()
+
     def usage(self, msg: object) -> None:
         raise ValueError(str(msg))
+
+    def read_config(self, fp: object) -> object:
+        """Supervisord's own, with our parser for the one that it would make.
+
+        It takes the parser's class from its globals. Ours are a copy, for whoever else reads
+        a configuration in this process needs the class that is there.
+        """
+        own = supervisor_options.ServerOptions.read_config
+        names = {**own.__globals__, "UnhosedConfigParser": lambda: self.parser}
+        return FunctionType(own.__code__, names, own.__name__, own.__defaults__)(self, fp)
 
 
 def read(path: Path) -> SupervisorConf:
     """Parse ``path`` and the files that it includes; nothing is opened or started."""
-    parser = _Parser()
     options = _Options()
-    genuine = supervisor_options.UnhosedConfigParser
-    supervisor_options.UnhosedConfigParser = lambda: parser
+    error = _realize(options, path)
+    files = [path, *_included(path, options.parser)]
+    if unreadable := tuple(_unreadable(files)):  # supervisord passes over a file that is not ours
+        return SupervisorConf((), None, unreadable)
+    if error is not None:
+        return SupervisorConf((), None, (_place(options.parser, error),))
+    programs = tuple(_programs(options))
+    problems = (
+        *_unknown_sections(options.parser),
+        *_unknown_options(options.parser),
+        *_duplicates(files),
+        *_unreadable_commands(programs),
+    )
+    sockets = [config["file"] for config in options.server_configs if "file" in config]
+    return SupervisorConf(programs, next(iter(sockets), None), problems)
+
+
+def _realize(options: _Options, path: Path) -> Exception | None:
+    """Have supervisord's reader read ``path``; what keeps it from doing so."""
     try:
         options.realize(["-c", str(path)], doc="", progname="supervisord")
     except (ValueError, LookupError, ImportError, AttributeError, configparser.Error) as error:
-        unreadable = tuple(_unreadable([path, *_included(path, parser)]))
-        return SupervisorConf((), None, unreadable or (_place(parser, error),))
-    finally:
-        supervisor_options.UnhosedConfigParser = genuine
-    files = [path, *_included(path, parser)]
-    if unreadable := tuple(_unreadable(files)):  # supervisord passes over a file that is not ours
-        return SupervisorConf((), None, unreadable)
-    problems = [*_unknown_sections(parser), *_unknown_options(parser), *_duplicates(files)]
-    programs = []
+        return error
+    return None
+
+
+def _programs(options: _Options) -> Iterator[Program]:
     for group in options.process_group_configs:
         for process in group.process_configs:
-            try:
-                words = tuple(shlex.split(process.command))
-            except ValueError as error:  # supervisord would find out when it starts it
-                problems.append(f"{process.name}: its command cannot be read: {error}")
-                continue
-            own = process.environment or {}
-            programs.append(Program(process.name, words, process.directory, own, process.autostart))
-    sockets = [config["file"] for config in options.server_configs if "file" in config]
-    return SupervisorConf(tuple(programs), next(iter(sockets), None), tuple(problems))
+            yield Program(
+                name=process.name,
+                group=group.name,
+                command=process.command,
+                autostart=process.autostart,
+                log_file=_log_file(process),
+                directory=Path(process.directory) if process.directory else None,
+                environment=process.environment or {},
+            )
+
+
+def _log_file(process: supervisor_options.ProcessConfig) -> Path | None:
+    logs = (process.stdout_logfile, process.stderr_logfile)
+    # One that supervisord is to choose, or none, is no text that begins with a slash.
+    return next((Path(log) for log in logs if str(log).startswith("/")), None)
+
+
+def _unreadable_commands(programs: Iterable[Program]) -> Iterator[str]:
+    for program in programs:
+        try:
+            shlex.split(program.command)
+        except ValueError as error:  # supervisord would find out when it starts it
+            yield f"{program.name}: its command cannot be read: {error}"
 
 
 def _place(parser: _Parser, error: Exception) -> str:
@@ -146,7 +177,7 @@ def _unknown_sections(parser: _Parser) -> Iterator[str]:
             continue
         likely = difflib.get_close_matches(kind + colon, _KINDS, n=1)
         hint = f"; did you mean [{likely[0]}{name}]?" if likely else ""
-        yield f"{_origin(parser, section)}: [{section}] is no section of supervisord{hint}"
+        yield f"{_origin(parser, section)}: [{section}] is not a section of supervisord.conf{hint}"
 
 
 def _unknown_options(parser: _Parser) -> Iterator[str]:
@@ -159,8 +190,7 @@ def _unknown_options(parser: _Parser) -> Iterator[str]:
                 likely = difflib.get_close_matches(option, known, n=1)
                 hint = f"; did you mean {likely[0]}?" if likely else ""
                 yield (
-                    f"{_origin(parser, section)}: [{section}] "
-                    f"{option} is no option of supervisord{hint}"
+                    f"{_origin(parser, section)}: {option} is not an option of [{section}]{hint}"
                 )
 
 

@@ -8,7 +8,7 @@ with COMMAND (exec, so that signals reach it). It adds what supervisord lacks:
 * COMMAND gets SIGTERM when supervisord dies, however it dies (Linux), so that
   a restarted supervisord never runs old and new processes side by side;
 * ``--port`` waits until an earlier owner has let go of the port;
-* ``--env NAME=VALUE`` sets a variable for COMMAND, expanded likewise;
+* ``--env NAME=VALUE`` sets a variable for COMMAND and its words, expanded likewise;
 * ``--then`` runs one more command once COMMAND listens on that port;
 * ``--unless-env NAME`` leaves COMMAND out where the variable NAME is set.
 
@@ -35,7 +35,7 @@ from typing import NoReturn
 from rollout.base.exit import Failure, Misuse, finish
 from rollout.base.settings import TOOLS_DIR, metrics_probe_host
 
-__all__ = ["NOT_NEEDED", "behind", "expand", "launch", "main", "options", "search_path", "unneeded"]
+__all__ = ["NOT_NEEDED", "expand", "launch", "main", "options", "search_path", "unneeded"]
 
 NOT_NEEDED = 77
 """The exit code where COMMAND is left out; automake's for a test that is skipped."""
@@ -113,14 +113,6 @@ def _mistake(given: argparse.Namespace) -> str | None:
     return "--then needs --port" if given.then and not given.port else None
 
 
-def behind(words: Sequence[str]) -> Sequence[str] | None:
-    """The launcher's own words in a command line; None where it starts something else."""
-    for start in (("-m", "rollout", "launch"), ("-m", "stack.launch")):
-        if tuple(words[1 : 1 + len(start)]) == start:
-            return words[1 + len(start) :]
-    return words[2:] if words[1:2] == ["launch"] and Path(words[0]).name == "rollout" else None
-
-
 def unneeded(given: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> str | None:
     """The variable that makes COMMAND superfluous, if one of them is set."""
     return next((name for name in given.unless_env if environ.get(name)), None)
@@ -146,11 +138,11 @@ def _become(given: argparse.Namespace) -> NoReturn:
         sys.exit(NOT_NEEDED)
     os.environ["PATH"] = search_path()
     try:
-        command = [expand(word) for word in given.command]
-        port = int(expand(given.port)) if given.port else None
         for assignment in given.env:
             name, _, value = assignment.partition("=")
             os.environ[name] = expand(value)
+        command = [expand(word) for word in given.command]
+        port = int(expand(given.port)) if given.port else None
         then = shlex.split(expand(given.then)) if given.then else []
     except KeyError as missing:
         raise Failure(f"the environment variable {missing.args[0]} is not set") from missing

@@ -1,119 +1,268 @@
-"""Which build each worker program runs, and where each program serves its metrics.
+"""What supervisord is configured to run, and what each of its programs really is.
 
-Both are read from the commands in supervisord's configuration. A command may
-hold ``${NAME:-default}``, which `rollout.supervision.launch` expands in the program's own
-environment; supervisord gave this process the same one.
+A program's command is read here and nowhere else: its launcher (`rollout.supervision.launch`)
+is seen through and its ``${NAME:-default}`` expanded.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import re
 import shlex
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from rollout.base.settings import DEFAULT_DEPLOYMENT
-from rollout.supervision.launch import expand
-from rollout.supervision.rpc import Program
+from rollout.supervision import launch
+from rollout.supervision.command_words import OURS, Kind, find_start, last_value
 
-__all__ = ["MetricsEndpoint", "WorkerProgram", "metrics_endpoints", "worker_programs"]
+__all__ = ["Command", "Program", "commands", "namespec", "possible_ports", "read", "workers"]
 
-
-@dataclass(frozen=True)
-class WorkerProgram:
-    """One loaded program that runs a worker."""
-
-    name: str
-    """As `supervisorctl` calls it."""
-    deployment: str
-    build_id: str
-    metrics_port: int | None
-    versioning: str = "deployment"
-    """As ``--versioning`` says: only those of a deployment are versions of it."""
+_PORT_FLAGS = ("--port", "--ui-port", "--metrics-port")
+_METRICS_FLAG: Mapping[Kind, str] = {
+    "worker": "--metrics-port",
+    "exporter": "--port",
+    "controller": "--metrics-port",
+    "load": "--metrics-port",
+    "prometheus": "--web.listen-address",
+}
+_NUMBER = re.compile(r"(?<!\d)\d{4,5}(?!\d)")
+_UNSET = "${"
 
 
 @dataclass(frozen=True)
-class MetricsEndpoint:
-    """Where a loaded program that is no worker serves metrics."""
+class Program:
+    """One process as supervisord, or the files that it reads, describe it."""
 
     name: str
-    job: str
-    """What kind of program it is, whatever its name: exporter, rollout, load or prometheus."""
-    port: int
+    group: str
+    command: str
+    loaded: bool = True
+    """Whether it is part of the running set, and not merely in the files."""
+    autostart: bool = True
+    log_file: Path | None = None
+    directory: Path | None = None
+    """Where its command runs; None: where supervisord does."""
+    environment: Mapping[str, str] | None = None
+    """What its section and [supervisord] add to supervisord's own environment.
+
+    None where only supervisord was asked: it tells a program's environment to nobody.
+    """
+
+    @property
+    def namespec(self) -> str:
+        """What `supervisorctl` calls it: ``name``, or ``group:name``."""
+        return namespec(self.group, self.name)
 
 
-def worker_programs(
+def namespec(group: str, name: str) -> str:
+    """The name that `supervisorctl` takes."""
+    return name if group == name else f"{group}:{name}"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What one program really runs."""
+
+    program: Program
+    kind: Kind
+    words: tuple[str, ...]
+    """The command behind the launcher, expanded."""
+    options: tuple[str, ...]
+    """Those of ``words`` that follow what is started."""
+    launcher: str | None = None
+    """The word that executes the launcher, where there is one."""
+    launcher_port: str | None = None
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What it finds in its environment, as far as that is known."""
+    known: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What surely is in its environment: all where the files were read, else the launcher's."""
+    needed: bool = True
+    """Whether its launcher starts it in that environment (``--unless-env``)."""
+    complaint: str | None = None
+    """Why it cannot be started as it is written."""
+
+    @property
+    def name(self) -> str:
+        """The program's name."""
+        return self.program.name
+
+    @property
+    def namespec(self) -> str:
+        """What `supervisorctl` calls the program."""
+        return self.program.namespec
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is one of this project's own."""
+        return self.kind in OURS
+
+    def flag(self, name: str) -> str | None:
+        """The value of the flag ``name``: the last one where it is given twice."""
+        return last_value(self.options, name)
+
+    @property
+    def build_id(self) -> str | None:
+        """The build that a worker runs; None where nobody here can know."""
+        told = self._told("--build-id", "BUILD_ID")
+        return told if told and _UNSET not in told else None
+
+    @property
+    def deployment(self) -> str:
+        """The deployment that a worker is of."""
+        return self._told("--deployment", "DEPLOYMENT") or DEFAULT_DEPLOYMENT
+
+    @property
+    def versioning(self) -> str:
+        """A worker's ``--versioning``: only those of a ``deployment`` are versions of it."""
+        return self._told("--versioning", "VERSIONING") or "deployment"
+
+    @property
+    def app(self) -> str | None:
+        """The module of a worker's workflows; None: the demo's own."""
+        return self._told("--app", "APP")
+
+    @property
+    def managed(self) -> bool:
+        """Whether a worker leaves the routing to the controller."""
+        told = self.known.get("MANAGED", "") not in {"", "0", "false"}
+        return told or "--managed" in self.options
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Where it serves metrics, if it does."""
+        flag = _METRICS_FLAG.get(self.kind)
+        if flag is None:
+            return None
+        return _port(self._told(flag, "METRICS_PORT") if self.kind == "worker" else self.flag(flag))
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Every port that it is to listen on, the one that its launcher waits for first."""
+        numbers = [*map(_port, self._port_words()), self.metrics_port]
+        return tuple(dict.fromkeys(number for number in numbers if number is not None))
+
+    def invocation(self, *more: str) -> tuple[str, ...]:
+        """Its words and ``more``, to be run from here: looked up where its launcher does."""
+        folders = [launch.search_path()]
+        if self.launcher and os.sep in self.launcher:
+            folders.insert(0, str(Path(self.launcher).parent))
+        path = os.pathsep.join(folders)
+        sought = {self.words[0], find_start(self.words).program}  # nice, and the python behind it
+
+        def place(word: str) -> str:
+            named = word in sought and os.sep not in word
+            return (shutil.which(word, path=path) if named else None) or word
+
+        return (*map(place, self.words), *more)
+
+    def _told(self, flag: str, variable: str) -> str | None:
+        told = self.flag(flag)
+        return told if told is not None else (self.known.get(variable) or None)
+
+    def _port_words(self) -> list[str]:
+        found = [self.launcher_port, *map(self.flag, _PORT_FLAGS)]
+        return [word for word in found if word is not None]
+
+
+def read(program: Program, environ: Mapping[str, str] = os.environ) -> Command:
+    """What ``program`` runs under a supervisord that was started in ``environ``.
+
+    It never fails: what keeps the program from being started is the `complaint`.
+    """
+    whole = {**environ, **(program.environment or {})}
+    command = Command(program, "other", (), (), environ=whole)
+    if program.environment is not None:
+        command = replace(command, known=whole)
+    try:
+        words = tuple(shlex.split(program.command))
+    except ValueError as error:
+        return replace(command, complaint=f"its command cannot be read: {error}")
+    start = find_start(words)
+    if start.kind == "launcher":
+        command = replace(_launched(command, start.options), launcher=start.program)
+        words = command.words
+    words, unset = _expanded(words, command.environ)
+    start = find_start(words)
+    kind: Kind = "other" if start.kind == "launcher" else start.kind
+    command = replace(command, kind=kind, words=words, options=start.options)
+    return replace(command, complaint=command.complaint or unset or _wrong_port(command))
+
+
+def commands(
     programs: Iterable[Program], environ: Mapping[str, str] = os.environ
-) -> tuple[WorkerProgram, ...]:
-    """The workers among the loaded ``programs``, running or not, ordered by name."""
-    found = []
-    for program, words in _commands(programs, environ):
-        if (options := _after(words, "-m", "workers")) is None:
-            continue
-        # A worker without the flag takes BUILD_ID from an environment that only it has.
-        if build_id := _option(options, "--build-id"):
-            found.append(
-                WorkerProgram(
-                    name=program.namespec,
-                    deployment=_option(options, "--deployment") or DEFAULT_DEPLOYMENT,
-                    build_id=build_id,
-                    metrics_port=_port(_option(options, "--metrics-port")),
-                    versioning=_option(options, "--versioning") or "deployment",
-                )
-            )
-    return tuple(sorted(found, key=lambda worker: worker.name))
+) -> tuple[Command, ...]:
+    """What each of the loaded ``programs`` runs, running or not, ordered by name."""
+    found = (read(program, environ) for program in programs if program.loaded)
+    return tuple(sorted(found, key=lambda command: command.namespec))
 
 
-def metrics_endpoints(
+def workers(
     programs: Iterable[Program], environ: Mapping[str, str] = os.environ
-) -> tuple[MetricsEndpoint, ...]:
-    """The exporter, rollout, load and Prometheus among the loaded ``programs``, by name."""
-    found = []
-    for program, words in _commands(programs, environ):
-        for job, start, option in (
-            ("exporter", ("-m", "metrics"), "--port"),
-            ("exporter", ("-m", "rollout", "exporter"), "--port"),
-            ("rollout", ("-m", "rollout", "run"), "--metrics-port"),
-            ("load", ("-m", "client", "load"), "--metrics-port"),
-            ("prometheus", ("prometheus",), "--web.listen-address"),
-        ):
-            options = _after(words, *start)
-            port = _port(_option(options, option)) if options is not None else None
-            if port is not None:
-                found.append(MetricsEndpoint(program.namespec, job, port))
-    return tuple(sorted(found, key=lambda endpoint: endpoint.name))
+) -> tuple[Command, ...]:
+    """The workers among the loaded ``programs`` whose build is known, ordered by name."""
+    return tuple(
+        command
+        for command in commands(programs, environ)
+        if command.kind == "worker" and command.build_id
+    )
 
 
-def _commands(
-    programs: Iterable[Program], environ: Mapping[str, str]
-) -> Iterable[tuple[Program, list[str]]]:
-    """Each loaded program with its command's words; those that cannot be read are left out."""
-    for program in programs:
-        if not program.loaded:
-            continue
+def possible_ports(program: Program, environ: Mapping[str, str] = os.environ) -> set[int]:
+    """Every number in the command that may be a port, before and after it is expanded."""
+    command = read(program, environ)
+    text = " ".join([program.command, *command.words, command.launcher_port or ""])
+    return {*map(int, _NUMBER.findall(text)), *command.ports}
+
+
+def _launched(command: Command, own: Sequence[str]) -> Command:
+    """``command`` as the launcher with its ``own`` words starts it."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            given = launch.options(own)
+    except SystemExit:
+        return replace(command, complaint=said.getvalue().strip().rpartition("error: ")[2])
+    environ = dict(command.environ)
+    unset = None
+    for name, _, value in (assignment.partition("=") for assignment in given.env):
+        (environ[name],), missing = _expanded((value,), environ)
+        unset = unset or missing
+    assigned = {each.partition("=")[0] for each in given.env}
+    (port,), missing = _expanded((given.port or "",), environ)
+    return replace(
+        command,
+        words=tuple(given.command),
+        launcher_port=port or None,
+        environ=environ,
+        known={**command.known, **{name: environ[name] for name in assigned}},
+        needed=launch.unneeded(given, command.environ) is None,
+        complaint=unset or missing,
+    )
+
+
+def _expanded(
+    words: Sequence[str], environ: Mapping[str, str]
+) -> tuple[tuple[str, ...], str | None]:
+    """``words`` as the launcher expands them, and a complaint where a variable is not set."""
+    found: list[str] = []
+    complaint = None
+    for word in words:
         try:
-            yield program, [expand(word, environ) for word in shlex.split(program.command)]
-        except (ValueError, KeyError):  # an open quote; a variable that is not set
-            continue
+            found.append(launch.expand(word, environ))
+        except KeyError as missing:
+            found.append(word)
+            complaint = f"the environment variable {missing.args[0]} is not set"
+    return tuple(found), complaint
 
 
-def _after(words: Sequence[str], *start: str) -> Sequence[str] | None:
-    """The words after the first occurrence of ``start``, or None where there is none."""
-    for index in range(len(words) - len(start) + 1):
-        if tuple(words[index : index + len(start)]) == start:
-            return words[index + len(start) :]
-    return None
-
-
-def _option(words: Sequence[str], name: str) -> str | None:
-    """The value of ``name VALUE`` or ``name=VALUE``; the last one wins, as for argparse."""
-    value = None
-    for index, word in enumerate(words):
-        if word == name and index + 1 < len(words):
-            value = words[index + 1]
-        elif word.startswith(f"{name}="):
-            value = word.partition("=")[2]
-    return value
+def _wrong_port(command: Command) -> str | None:
+    words = command._port_words()  # noqa: SLF001 - of this file
+    return next((f"{word} is not a port" for word in words if _port(word) is None), None)
 
 
 def _port(address: str | None) -> int | None:

@@ -18,15 +18,14 @@ from xml.parsers.expat import ExpatError
 
 from rollout.base.exit import Failure
 from rollout.base.settings import SOCKET
+from rollout.supervision.programs import Program, namespec
 
 __all__ = [
     "STATES",
     "Changes",
     "NotRunning",
     "Process",
-    "Program",
     "Supervisor",
-    "namespec",
     "socket_path",
 ]
 
@@ -78,37 +77,12 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Program:
-    """One process as the configuration describes it."""
-
-    name: str
-    group: str
-    command: str
-    loaded: bool
-    """Whether it is part of the running set, and not merely in the files."""
-    autostart: bool
-    log_file: Path | None
-    directory: Path | None = None
-    """Where its command runs; None: where supervisord does."""
-
-    @property
-    def namespec(self) -> str:
-        """What `supervisorctl` calls it: ``name``, or ``group:name``."""
-        return namespec(self.group, self.name)
-
-
-@dataclass(frozen=True)
 class Changes:
     """Groups whose configuration on disk differs from what supervisord runs."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
-
-
-def namespec(group: str, name: str) -> str:
-    """The name that `supervisorctl` and the methods of `Supervisor` take."""
-    return name if group == name else f"{group}:{name}"
 
 
 def socket_path(environ: Mapping[str, str] = os.environ) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 from temporalio.api.deployment.v1 import RoutingConfig, WorkerDeploymentInfo
@@ -22,13 +22,13 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.core.liveness import Liveness
 from rollout.core.observation import Observation, Ramp, Status, Version
+from rollout.core.zeros import zeros
 from rollout.supervision.rpc import Supervisor
 from rollout.temporal.new_runs import Unassigned, count_starts, count_unassigned
 from rollout.temporal.open_runs import count_open_runs
 from rollout.temporal.programs import NO_PROGRAMS, Programs, programs_by_build
 from rollout.temporal.rpc import THROTTLED, TIMEOUT, latest, patiently, time_of
 from rollout.temporal.versions import Described, Summary, describe_version, status_of
-from rollout.temporal.visibility import quoted
 from rollout.temporal.workers import Polled, Workers, heartbeats, workers_of
 
 __all__ = ["Observer"]
@@ -67,13 +67,14 @@ class Observer:
         at_once: bool = True,
     ) -> None:
         self._client = client
-        self._deployment = deployment
+        self.deployment = deployment
         self._supervisor = supervisor
         self._at_once = at_once
         self._liveness = Liveness()
         self._described: dict[str, Described] = {}
         self._started: tuple[datetime, datetime, dict[str, int | None]] | None = None
         self._elsewhere: Mapping[str, int] = {}
+        self._zeros: Mapping[str, datetime] = {}
 
     async def observe(self, wanted: str | None = None) -> Observation:
         """Look once. The version ``wanted`` is described each time, as the routed ones are.
@@ -85,7 +86,7 @@ class Observer:
             return await asyncio.wait_for(self._observe(wanted), _ROUND)
         except (TimeoutError, asyncio.TimeoutError) as error:
             raise RPCError(
-                f"no whole look at {self._deployment} within {_ROUND:g} s",
+                f"no whole look at {self.deployment} within {_ROUND:g} s",
                 RPCStatusCode.DEADLINE_EXCEEDED,
                 b"",
             ) from error
@@ -93,13 +94,13 @@ class Observer:
     async def _observe(self, wanted: str | None) -> Observation:
         began, throttled = datetime.now(timezone.utc), THROTTLED.calls
         problems: list[str] = []
-        programs = await programs_by_build(self._supervisor, self._deployment, problems)
+        programs = await programs_by_build(self._supervisor, self.deployment, problems)
         deployment = await self._describe()
         info = deployment.worker_deployment_info
         routing = info.routing_config
         read = await self._read(info, wanted, programs, problems)
         return Observation(
-            deployment=self._deployment,
+            deployment=self.deployment,
             namespace=self._client.namespace,
             at=began,
             exists=deployment.HasField("worker_deployment_info"),
@@ -125,7 +126,7 @@ class Observer:
             reply: DescribeWorkerDeploymentResponse = await patiently(
                 self._client.workflow_service.describe_worker_deployment,
                 DescribeWorkerDeploymentRequest(
-                    namespace=self._client.namespace, deployment_name=self._deployment
+                    namespace=self._client.namespace, deployment_name=self.deployment
                 ),
                 timeout=TIMEOUT,
             )
@@ -149,7 +150,7 @@ class Observer:
         statuses = {build_id: status_of(each) for build_id, each in summaries.items()}
         workers, open_runs, started, _ = await asyncio.gather(
             self._workers(programs, problems),
-            count_open_runs(self._client, self._deployment, statuses, problems),
+            count_open_runs(self._client, self.deployment, statuses, problems),
             self._starts(info.routing_config),
             self._describe_some(statuses, wanted, problems),
         )
@@ -167,6 +168,9 @@ class Observer:
             )
             for build_id, summary in summaries.items()
         ]
+        holding = {version.build_id: version.holding for version in versions}
+        self._zeros = zeros(self._zeros, holding, datetime.now(timezone.utc))
+        versions = [replace(v, zero_since=self._zeros.get(v.build_id)) for v in versions]
         unassigned = await count_unassigned(
             self._client, self._task_queues(workers), datetime.now(timezone.utc), problems
         )
@@ -177,10 +181,9 @@ class Observer:
         return _Read(versions, unassigned, elsewhere, workers.skewed)
 
     async def _workers(self, programs: Mapping[str, Programs], problems: list[str]) -> Workers:
-        query = f"DeploymentName={quoted(self._deployment)}"
         now = datetime.now(timezone.utc)
         try:
-            found = await heartbeats(self._client, query)
+            found = await heartbeats(self._client, deployment=self.deployment)
         except RPCError as error:
             problems.append(f"the workers could not be listed: {error.message}")
             return Workers()
@@ -200,9 +203,12 @@ class Observer:
                 routed = statuses[build_id] in ("current", "ramping") or build_id == wanted
                 return not routed, (known.at if known and known.at else never)
 
-            chosen = sorted(statuses, key=turn)[:_DESCRIBED_A_LOOK]
+            chosen = sorted(statuses, key=turn)
+            # However many are described each time, the others have their turn.
+            each_time = sum(not turn(build_id)[0] for build_id in statuses)
+            chosen = chosen[: max(_DESCRIBED_A_LOOK, each_time + 1)]
         described = await asyncio.gather(
-            *(describe_version(self._client, self._deployment, each, problems) for each in chosen)
+            *(describe_version(self._client, self.deployment, each, problems) for each in chosen)
         )
         kept = {b: known for b, known in self._described.items() if b in statuses}
         self._described = kept | dict(zip(chosen, described, strict=True))
@@ -219,7 +225,7 @@ class Observer:
                 return starts
         versions = (routing.current_deployment_version, routing.ramping_deployment_version)
         routed = [version.build_id for version in versions if version.build_id]
-        starts = await count_starts(self._client, self._deployment, routed, since)
+        starts = await count_starts(self._client, self.deployment, routed, since)
         self._started = (now, since, starts)
         return starts
 

@@ -65,7 +65,7 @@ async def count_open_runs(
     for build_id in statuses:
         if rest is None or not is_countable(build_id):
             total[build_id] = None if rest is None else rest.pop(build_id, 0)
-    return OpenRuns(total, await counting.pinned(total), rest or {})
+    return OpenRuns(total, await counting.pinned(total, statuses), rest or {})
 
 
 @dataclass
@@ -81,8 +81,7 @@ class _Counting:
         if idle and await self._count(open_runs_query(self.deployment, *idle), idle) == 0:
             counts = dict.fromkeys(idle, 0)
         by_name = [build_id for build_id in countable if build_id not in counts]
-        # Those that have had runs come first: of 90 new builds none is of interest.
-        by_name.sort(key=lambda build_id: statuses[build_id] in ("created", "inactive"))
+        by_name.sort(key=lambda build_id: _matters(statuses[build_id]))
         found = await asyncio.gather(
             *(
                 self._count(open_runs_query(self.deployment, build_id), [build_id])
@@ -95,11 +94,14 @@ class _Counting:
             **dict(zip(by_name[:_MOST_BY_NAME], found, strict=True)),
         }
 
-    async def pinned(self, total: Mapping[str, int | None]) -> dict[str, int | None]:
+    async def pinned(
+        self, total: Mapping[str, int | None], statuses: Mapping[str, Status]
+    ) -> dict[str, int | None]:
         auto = f"{of_deployment(self.deployment)} AND {RUNNING} AND {_AUTO_UPGRADE}"
         if await self._count(auto, ["auto-upgrade workflows"]) == 0:
             return dict(total)
         with_runs = [build_id for build_id, number in total.items() if number]
+        with_runs.sort(key=lambda build_id: _matters(statuses[build_id]))
         found = await asyncio.gather(
             *(
                 self._count(
@@ -147,3 +149,10 @@ class _Counting:
 
 _PINNED = "TemporalWorkflowVersioningBehavior='Pinned'"
 _AUTO_UPGRADE = "TemporalWorkflowVersioningBehavior='AutoUpgrade'"
+
+
+def _matters(status: Status) -> int:
+    """Where a version comes among those that are counted: of 90 new builds none is of interest."""
+    if status in ("current", "ramping"):
+        return 0
+    return 2 if status in ("created", "inactive") else 1

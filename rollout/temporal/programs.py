@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rollout.base.exit import Failure
 from rollout.core.observation import STARTABLE
-from rollout.supervision.programs import worker_programs
+from rollout.supervision.programs import workers
 from rollout.supervision.rpc import Process, Supervisor
 from rollout.temporal.rpc import latest
 
@@ -48,7 +48,7 @@ async def programs_by_build(
     if supervisor is None:
         return {}
     try:
-        programs = worker_programs(await supervisor.config())
+        programs = workers(await supervisor.config())
         processes = await supervisor.processes()
     except Failure as failure:
         problems.append(str(failure))
@@ -56,10 +56,10 @@ async def programs_by_build(
     found = {process.namespec: process for process in processes}
     by_build: dict[str, list[Process]] = {}
     for program in programs:
-        process = found.get(program.name)
+        process = found.get(program.namespec)
         versioned = program.versioning == "deployment"
         if program.deployment == deployment and versioned and process:
-            by_build.setdefault(program.build_id, []).append(process)
+            by_build.setdefault(program.build_id or "", []).append(process)
     return {build_id: _together(mine) for build_id, mine in by_build.items()}
 
 

@@ -123,7 +123,7 @@ class VersionSetRouting:
     async def _live_workers(self, problems: list[str]) -> dict[str, int] | None:
         """Worker processes with a fresh heartbeat, by build id; None where it cannot be read."""
         try:
-            alive = await live_workers(self._client, f"TaskQueue={quoted(self._task_queue)}")
+            alive = await live_workers(self._client, self._task_queue)
         except RPCError as error:
             problems.append(f"the workers could not be listed: {error.message}")
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from rollout.temporal.rpc import TIMEOUT, patiently, time_of
 __all__ = ["Polled", "Workers", "heartbeats", "live_workers", "workers_of"]
 
 _PAGE_SIZE = 500
+_PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
 _ENDING = (
     WorkerStatus.WORKER_STATUS_SHUTTING_DOWN,
     WorkerStatus.WORKER_STATUS_SHUTDOWN,
@@ -49,11 +51,14 @@ class Workers:
         return self.by_build.get(build_id, Polled()) if self.listed else Polled(alive=None)
 
 
-async def heartbeats(client: Client, query: str) -> list[Heartbeat]:
-    """The last heartbeat of each worker that ``query`` finds and the server remembers.
+async def heartbeats(
+    client: Client, *, deployment: str | None = None, task_queue: str | None = None
+) -> list[Heartbeat]:
+    """The last heartbeat of each worker of a deployment, or of a task queue, that is remembered.
 
     Raises `RPCError` where the server does not list them: old ones cannot.
     """
+    query = _query(deployment, task_queue)
     found: list[Heartbeat] = []
     page = b""
     while True:
@@ -68,19 +73,25 @@ async def heartbeats(client: Client, query: str) -> list[Heartbeat]:
             timeout=TIMEOUT,
         )
         beats = (_heartbeat(worker.worker_heartbeat) for worker in reply.workers_info)
-        found += [beat for beat in beats if beat is not None]
+        found += [
+            beat
+            for beat in beats
+            if beat is not None
+            and deployment in (None, beat.deployment)
+            and task_queue in (None, beat.task_queue)
+        ]
         page = reply.next_page_token
         if not page:
             return found
 
 
-async def live_workers(client: Client, query: str) -> dict[str, Counter[str]]:
-    """How many workers live of those that ``query`` finds, by build id and task queue.
+async def live_workers(client: Client, task_queue: str) -> dict[str, Counter[str]]:
+    """How many workers of ``task_queue`` live, by build id and task queue.
 
     One look alone: it believes what each heartbeat says of its time, unless that lies ahead.
     """
     now = datetime.now(timezone.utc)
-    seen = Liveness().saw(await heartbeats(client, query), now)
+    seen = Liveness().saw(await heartbeats(client, task_queue=task_queue), now)
     alive: dict[str, Counter[str]] = {}
     for pulse in seen.alive(now):
         beat = pulse.heartbeat
@@ -123,6 +134,18 @@ def _skew(host: str, ahead: timedelta) -> str:
     )
 
 
+def _query(deployment: str | None, task_queue: str | None) -> str:
+    """The query for the list; empty, for all workers, where a name cannot be asked for.
+
+    Server 1.32 finds nothing by a name with a quote in it, however that is escaped.
+    """
+    conditions = {"DeploymentName": deployment, "TaskQueue": task_queue}
+    asked = {name: text for name, text in conditions.items() if text is not None}
+    if not all(_PLAIN.fullmatch(text) for text in asked.values()):
+        return ""
+    return " AND ".join(f"{name}='{text}'" for name, text in asked.items())
+
+
 def _heartbeat(beat: WorkerHeartbeat) -> Heartbeat | None:
     beat_at = time_of(beat.heartbeat_time)
     if beat_at is None:
@@ -130,6 +153,7 @@ def _heartbeat(beat: WorkerHeartbeat) -> Heartbeat | None:
     pid = beat.host_info.process_id
     return Heartbeat(
         key=beat.worker_instance_key or f"{beat.worker_identity} {beat.task_queue}",
+        deployment=beat.deployment_version.deployment_name,
         build_id=beat.deployment_version.build_id,
         task_queue=beat.task_queue,
         beat_at=beat_at,

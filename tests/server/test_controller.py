@@ -56,10 +56,10 @@ class Rollout:
         eventually(lambda: command.records("declared"), seconds=30)
         return command
 
-    def start_controller(self, *flags: str) -> Command:
-        """Start a controller."""
+    def start_controller(self, *flags: str, **settings: str) -> Command:
+        """Start a controller, with ``settings`` in its environment."""
         words = python("rollout", "--config", str(self.file), "run", *flags)
-        command = Command(words, environ(self.server), self._folder)
+        command = Command(words, environ(self.server, **settings), self._folder)
         self._stack.callback(command.end)
         return command
 
@@ -184,6 +184,33 @@ class TestRollout:
         rollout.file.write_text(good)
         rollout.start_worker("v2")
         eventually(lambda: done(controller) == WHOLE, seconds=30)
+
+
+class TestPromotion:
+    """A person decides over a ramp that is held."""
+
+    def test_step_by_step_and_to_the_end(self, rollout: Rollout) -> None:
+        """Held for want of samples it goes one step on, then to the end; nothing is left behind."""
+        text = rollout.file.read_text()
+        port = free_port()  # nobody listens: analysis knows nothing, and holds
+        rollout.file.write_text(f"{text}\n[analysis]\nmin_samples = 10\n")
+        assert rollout.command("promote", "--full")[0] == 1  # there is nothing yet
+        rollout.start_worker("v1", "compatible")
+        rollout.start_worker("v2")
+        controller = rollout.start_controller(PROMETHEUS_URL=f"http://127.0.0.1:{port}")
+        eventually(lambda: "ramp v2 to 20 %" in done(controller), seconds=30)
+        eventually(
+            lambda: any(r["reason"].startswith("held at 20 %") for r in controller.records("plan")),
+            seconds=20,
+        )
+        code, told, warned = rollout.command("promote")
+        assert (code, told.splitlines()[-1]) == (0, "v2 gets 60 % of new runs"), warned
+        code, told, warned = rollout.command("promote", "--full")
+        assert (code, told.splitlines()[-1]) == (0, "v2 takes all new runs"), warned
+        assert done(controller) == WHOLE
+        code, _, warned = rollout.command("promote")
+        assert (code, warned) == (1, "rollout: no ramp of v2 is held: v2 takes all new runs\n")
+        assert rollout.file.read_text() == f"{text}\n[analysis]\nmin_samples = 10\n"
 
 
 class TestReaders:

@@ -105,9 +105,8 @@ def exporter() -> Iterator[Exporter]:
 
 def worker_command(build_id: str, port: int) -> str:
     """A program that supervisord's configuration takes for a worker, and that only sleeps."""
-    return (
-        f"command = sh -c 'exec sleep 1000' -m workers --build-id {build_id} --metrics-port {port}"
-    )
+    stand_in = "sh -c 'exec sleep 1000' python -m workers"
+    return f"command = {stand_in} --build-id {build_id} --metrics-port {port}"
 
 
 class TestProcesses:
@@ -209,12 +208,12 @@ class TestTargets:
                 },
             }
         ]
-        eventually(lambda: exporter.targets("workers.json") == expected, seconds=5)
+        eventually(lambda: exporter.targets("workers.json") == expected, seconds=20)
         exporter.supervisord.ctl("stop", "worker-v7")
         eventually(lambda: exporter.state("worker-v7") == {"stopped"})
         assert exporter.targets("workers.json") == expected
         exporter.supervisord.ctl("remove", "worker-v7")
-        eventually(lambda: exporter.targets("workers.json") == [], seconds=5)
+        eventually(lambda: exporter.targets("workers.json") == [], seconds=20)
 
     def test_the_exporter_is_a_target_itself(self, exporter: Exporter) -> None:
         """stack.json lists the exporter on the port it was given."""

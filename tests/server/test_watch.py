@@ -331,7 +331,7 @@ temporal_workflow_endtoend_latency_seconds_bucket{build_id="v1",deployment_name=
 temporal_workflow_endtoend_latency_seconds_bucket{build_id="v1",deployment_name="shop",workflow_type="Quick",le="+Inf"} +6
 temporal_workflow_endtoend_latency_seconds_count{build_id="v1",deployment_name="shop",workflow_type="Quick"} +6
 temporal_workflow_endtoend_latency_seconds_count{build_id="v2",deployment_name="shop",workflow_type="Quick"} +2
-temporal_workflow_failed_total{build_id="v2",deployment_name="shop",workflow_type="Quick"} +1
+temporal_workflow_failed_total{build_id="v2",deployment_name="shop",workflow_type="Quick"} +2
 """  # noqa: E501
 
 
@@ -398,7 +398,7 @@ class TestWatching:
         terminal = Terminal([sys.executable, "-c", WATCH, str(file)], environ(server, **away), ROOT)
         try:
             eventually(lambda: "no worker of deployment watched" in terminal.text())
-            assert "Prometheus gives no numbers: no answer" in terminal.text()
+            assert "Prometheus gives no numbers: no answer at 127.0.0.1:" in terminal.text()
             with worker(server, tmp_path, "watched", "v1", "compatible", "--managed"):
                 eventually(lambda: "v1     inactive" in terminal.text(), seconds=30)
                 file.write_text(file.read_text().replace("paused = false", "paused = true"))

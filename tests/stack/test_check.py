@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from supervisor import options as supervisor_options
 
 from rollout.base.settings import SUPERVISORD_CONF, embedded_temporal
 from rollout.supervision import conf as supervisor_conf
-from rollout.supervision.launches import see_through
+from rollout.supervision.programs import Program, read
 from tests.support.stack_clone import stack_clone
 
 
@@ -48,9 +50,9 @@ class TestSupervisorConf:
             text = re.sub(rf"^{option} ?=.*$", line, text, flags=re.MULTILINE)
         conf = tmp_path / "supervisord.conf"
         conf.write_text(text)
-        read = supervisor_conf.read(conf)
-        assert read.problems == ()
-        assert {program.name for program in read.programs} == {
+        found = supervisor_conf.read(conf)
+        assert found.problems == ()
+        assert {program.name for program in found.programs} == {
             "theprogramname",
             "theeventlistenername",
         }
@@ -63,11 +65,15 @@ class TestSupervisorConf:
             f"[program:a]\ncommand = run 'two words'\n   last\ndirectory={tmp_path}\n"
             'environment = KEY="value"\n'
         )
-        read = supervisor_conf.read(conf)
-        assert read.socket == f"{tmp_path}/s.sock"
-        assert read.programs == (
-            supervisor_conf.Program(
-                "a", ("run", "two words", "last"), str(tmp_path), {"KEY": "value"}
+        found = supervisor_conf.read(conf)
+        assert found.socket == f"{tmp_path}/s.sock"
+        assert found.programs == (
+            Program(
+                name="a",
+                group="a",
+                command="run 'two words'\nlast",
+                directory=tmp_path,
+                environment={"KEY": "value"},
             ),
         )
 
@@ -76,15 +82,15 @@ class TestSupervisorConf:
         [
             (
                 "[program:a]\ncommand=cat\nautorestrat=true",
-                "[program:a] autorestrat is no option of supervisord; did you mean autorestart?",
+                "autorestrat is not an option of [program:a]; did you mean autorestart?",
             ),
             (
                 "[progam:a]\ncommand=cat",
-                "[progam:a] is no section of supervisord; did you mean [program:a]?",
+                "[progam:a] is not a section of supervisord.conf; did you mean [program:a]?",
             ),
             (
                 "[supervisorctl]\nserverulr=unix:///x",
-                "[supervisorctl] serverulr is no option of supervisord; did you mean serverurl?",
+                "serverulr is not an option of [supervisorctl]; did you mean serverurl?",
             ),
             ("[program:a]\ncommand=cat\nstartsecs=soon", "[program:a] startsecs: "),
             ("[program:a]\nautostart=false", "program:a does not specify a command"),
@@ -104,7 +110,7 @@ class TestSupervisorConf:
     def test_names_the_file(self, tmp_path: Path) -> None:
         """A problem in an included file is told with that file's name."""
         (problem,) = problems_of(tmp_path, "", one="[program:a]\ncommand=cat\nprioritty=1\n")
-        assert "one.ini: [program:a] prioritty is no option" in problem
+        assert "one.ini: prioritty is not an option of [program:a]" in problem
 
     def test_no_text(self, tmp_path: Path) -> None:
         """A file that is no text is told by its name."""
@@ -119,6 +125,18 @@ class TestSupervisorConf:
         assert problem.startswith("[program:a] is in ")
         assert "one.ini" in problem
         assert "two.ini" in problem
+
+    def test_many_at_once(self, tmp_path: Path) -> None:
+        """Threads that read at the same time disturb neither each other nor supervisor's own."""
+        conf = tmp_path / "supervisord.conf"
+        conf.write_text("[supervisord]\n[program:a]\ncommand=cat\nprioritty=1\n")
+        genuine = supervisor_options.UnhosedConfigParser
+        with ThreadPoolExecutor(16) as pool:
+            found = list(pool.map(lambda _: supervisor_conf.read(conf), range(48)))
+        assert len(set(map(repr, found))) == 1
+        assert found[0].programs[0].command == "cat"
+        assert found[0].problems[0].endswith("[program:a]; did you mean priority?")
+        assert supervisor_options.UnhosedConfigParser is genuine
 
     def test_options_of_plugins(self, tmp_path: Path) -> None:
         """Options of plugin sections belong to the plugin, whatever their names."""
@@ -136,7 +154,7 @@ def test_when_the_embedded_server_is_needed(variable: str) -> None:
     programs = supervisor_conf.read(SUPERVISORD_CONF).programs
     (temporal,) = (each for each in programs if each.name == "temporal")
     environ = {variable: "something"}
-    assert see_through(temporal, environ).needed == embedded_temporal(environ)
+    assert read(temporal, environ).needed == embedded_temporal(environ)
 
 
 class TestCheckCommand:
@@ -164,7 +182,7 @@ class TestCheckCommand:
         for said in (
             "worker-v1: .*compatibel",
             "worker-v2: .*v9",
-            r"\[program:load\] stopwaitsec is no option of .*; did you mean stopwaitsecs\?",
+            r"stopwaitsec is not an option of \[program:load\]; did you mean stopwaitsecs\?",
             "prometheus: prometheuss is not installed",
             r"rollout: rollout.toml line \d+: .*percentage",
             r"port \d+ \(prometheus\) is taken by .*pid \d+",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -132,6 +133,18 @@ class TestAdd:
         """It is told before anything is written."""
         with pytest.raises(kind, match=message):
             await stack.fleet().add(build_id, "compatible", flags=flags)
+
+    async def test_a_folder_without_workflows_of_its_own(self, stack: FleetStack) -> None:
+        """Where ``python -m workers`` is not there, the module of the workflows has to be given."""
+        door = stack.folder / "workers" / "__main__.py"
+        away = door.rename(door.with_name("away.py"))
+        try:
+            with pytest.raises(Misuse, match=r"^which workflows\? give --app MODULE$"):
+                await stack.fleet().add("v3", "compatible")
+            with pytest.raises(Misuse, match=r"no\.such\.app"):
+                await stack.fleet().add("v3", "compatible", app="no.such.app")
+        finally:
+            away.rename(door)
 
     async def test_a_broken_file_of_another_is_named(self, stack: FleetStack) -> None:
         """It is all or nothing for supervisord: neither adding nor removing begins."""
@@ -276,7 +289,7 @@ class TestCrashes:
             stack, ["os.fsync = crash\nasyncio.run(fleet.add('v3', 'compatible'))"]
         )
         assert status == -9
-        assert ".worker-v3.ini.new" in stack.files()
+        assert [each for each in stack.files() if re.fullmatch(r"\.worker-v3\.ini\..*new", each)]
         (stack.folder / ".supervisord.conf.new").touch()
         await stack.fleet().remove("v9")
 

@@ -6,8 +6,7 @@ import random
 
 import pytest
 
-from rollout.core import confidence
-from rollout.core.confidence import lower_bound, upper_bound
+from rollout.core.confidence import is_refuted, lower_bound, upper_bound
 
 
 @pytest.mark.parametrize(("hits", "tries"), [(0, 1), (1, 1), (3, 10), (50, 100), (999, 1000)])
@@ -38,7 +37,7 @@ def test_who_looks_after_every_try_is_hardly_ever_misled(ratio: float) -> None:
         hits = 0
         for tries in range(1, 501):
             hits += chance.random() < ratio
-            if hits / tries > ratio and confidence._is_refuted(ratio, hits, tries, 0.01):
+            if hits / tries > ratio and is_refuted(ratio, hits, tries, 0.01):
                 left += 1
                 break
     assert left <= 10

@@ -17,7 +17,8 @@ from rollout.exporter.deployment import STALE_AFTER, DeploymentMetrics
 from rollout.exporter.listener import Event, listen, parse_tokens
 from rollout.exporter.processes import ProcessMetrics
 from rollout.exporter.targets import stack_targets, worker_targets, write_if_changed
-from rollout.supervision.rpc import Process, Program
+from rollout.supervision.programs import Program
+from rollout.supervision.rpc import Process
 from tests.support.scrape import Labels, Series, labels, parse
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
@@ -43,6 +44,8 @@ def observation(**fields: object) -> Observation:
             "deployment": "greetings",
             "namespace": "default",
             "at": NOW,
+            "unassigned": 0,
+            "stuck": 0,
             "current": "v1",
             "ramping": Ramp("v2", 10.0),
             "current_changed_at": NOW - timedelta(minutes=5),
@@ -53,6 +56,7 @@ def observation(**fields: object) -> Observation:
                     "drained",
                     drained_since=NOW - timedelta(minutes=1),
                     open_runs=0,
+                    zero_since=NOW - timedelta(seconds=30),
                     backlog=0,
                     workers=1,
                 ),
@@ -178,7 +182,7 @@ class TestDeploymentMetrics:
         assert "temporal_worker_deployment_version_status" in found
 
     def test_stale_versions_disappear(self) -> None:
-        """Without a fresh look only `up` 0, the time of the last one and its age are left."""
+        """Without a fresh observation only `up` 0, the last one's time and its age are left."""
         metrics = DeploymentMetrics(clock := Clock(), now=lambda: NOW)
         metrics.saw(observation(), "v2")
         clock.seconds += STALE_AFTER

@@ -165,6 +165,27 @@ class TestSamples:
             "analysis short of samples: 7 of 20 workflows and activities of v2"
         )
 
+    @pytest.mark.parametrize(
+        ("workflows", "counted", "when"),
+        [
+            (0, 0, ""),  # for how long is not known
+            (0, 45, "; none came in 45 s"),
+            (3, 103, "; at this rate in about 4 min"),
+            (9, 90, "; at this rate in about 10 s"),
+            (9, 8 * 3600.0, "; at this rate in about 53 min"),
+            (1, 3600, "; at this rate in about 9 h"),
+            (1, 86400, "; at this rate in about 9 d"),
+        ],
+    )
+    def test_when_there_will_be_enough(self, workflows: float, counted: float, when: str) -> None:
+        """Where the traffic there is does not suffice, it says how long it would take."""
+        seen = of({"activities": 0, "tasks": 0, "workflows": workflows})
+        few = Analysis(min_samples=10)
+
+        assert judge(few, replace(seen, counted=counted), 0).reason == (
+            f"analysis short of samples: {workflows} of 10 workflows and activities of v2{when}"
+        )
+
 
 class TestLatency:
     """A slow target is held; how long, max_hold says."""
@@ -312,7 +333,10 @@ class TestMaxHold:
         judgement = judge(analysis_then("hold"), seen, 61)
 
         assert judgement.outcome == "hold"
-        assert judgement.reason.endswith("longer than max_hold (60 s), a person must decide")
+        assert judgement.reason.endswith(
+            "longer than max_hold (60 s), "
+            "a person must decide: `rollout promote` or `rollout rollback`"
+        )
 
     def test_a_target_that_recovers_still_advances(self) -> None:
         """max_hold ends holding, not the rollout."""

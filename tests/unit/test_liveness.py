@@ -30,7 +30,7 @@ def followed(
     now = 0.0
     while now <= until:
         beat = (min(now, killed, ending) // every) * every
-        heartbeat = Heartbeat("w", "v1", "q", at(beat + skew), ending=now >= ending)
+        heartbeat = Heartbeat("w", "d", "v1", "q", at(beat + skew), ending=now >= ending)
         seen = seen.saw([heartbeat], at(now))
         now += look
     return seen
@@ -53,18 +53,18 @@ class TestLives:
 
     def test_one_look_does_not_believe_the_future(self) -> None:
         """A beat from the future that was not seen to change may be an hour old."""
-        seen = Liveness().saw([Heartbeat("w", "v1", "q", at(3600))], at(0))
+        seen = Liveness().saw([Heartbeat("w", "d", "v1", "q", at(3600))], at(0))
         assert not seen.alive(at(0))
         assert seen.pulses["w"].is_skewed(at(0))
 
     def test_one_look_tells_a_worker_long_dead(self) -> None:
         """The server remembers workers for minutes."""
-        seen = Liveness().saw([Heartbeat("w", "v1", "q", at(-90))], at(0))
+        seen = Liveness().saw([Heartbeat("w", "d", "v1", "q", at(-90))], at(0))
         assert not seen.alive(at(0))
 
     def test_one_look_believes_an_sdk_at_its_default(self) -> None:
         """50 s of silence are usual for a worker that beats each minute."""
-        seen = Liveness().saw([Heartbeat("w", "v1", "q", at(-50))], at(0))
+        seen = Liveness().saw([Heartbeat("w", "d", "v1", "q", at(-50))], at(0))
         assert seen.alive(at(0))
 
     def test_seldom_looks(self) -> None:
@@ -76,7 +76,7 @@ class TestLives:
         """An SDK beats when it starts, and again when it polls: that is not its interval."""
         seen = Liveness()
         for now, beat in ((0, 0), (1, 0.4), (50, 0.4), (60, 0.4)):
-            seen = seen.saw([Heartbeat("w", "v1", "q", at(beat))], at(now))
+            seen = seen.saw([Heartbeat("w", "d", "v1", "q", at(beat))], at(now))
         assert seen.alive(at(60))
 
     def test_the_forgotten_are_gone(self) -> None:

@@ -12,6 +12,7 @@ from rollout.base.exit import Misuse
 from rollout.base.listeners import is_free
 from rollout.base.settings import PORTS, ROOT
 from rollout.supervision.fleet.program_files import NewWorker, free_port, program_name, taken_ports
+from rollout.supervision.programs import Program, read
 from tests.support.temporal_server import free_port as any_free_port
 
 
@@ -32,14 +33,15 @@ class TestText:
     def test_every_word_is_in_the_command(self) -> None:
         """The app, the task queue and further flags follow, each once."""
         worker = NewWorker(
-            "1.0+b:2", "compatible", "shop", "shop.workflows", "orders", ("--drain", "30s")
+            "1.0+b", "compatible", "shop", "shop.workflows", "orders", ("--drain", "30s")
         )
         assert (
-            "          python -m workers --build-id 1.0+b:2 --strategy compatible --managed\n"
+            "          python -m rollout worker --build-id 1.0+b --strategy compatible --managed\n"
             "          --deployment shop --task-queue orders --app shop.workflows --drain 30s\n"
             "          --metrics-port 9105\n"
         ) in worker.render(9105)
-        assert worker.name == "worker-1.0+b-2"
+        assert worker.name == "worker-1.0+b"
+        assert program_name("1.0+b:2") == "worker-1.0+b-2"
 
     def test_its_own_text_is_known_again(self, tmp_path: Path) -> None:
         """The port is read from a file of this worker, and from no other."""
@@ -50,6 +52,16 @@ class TestText:
         assert NewWorker("v3", "incompatible", "d").port_in(file) is None
         file.write_text(worker.render(9107) + "autostart = false\n")
         assert worker.port_in(file) is None
+
+    @pytest.mark.parametrize("app", [None, "shop.workflows"])
+    @pytest.mark.parametrize("launcher", ["rollout launch", "stack.launch"])
+    def test_it_is_read_as_the_worker_that_it_is(self, app: str | None, launcher: str) -> None:
+        """The reader of command lines knows it, and one that was written with the old launcher."""
+        text = NewWorker("v3", "compatible", "shop", app).render(9107)
+        lines = text.replace("-m rollout launch", f"-m {launcher}").splitlines()
+        told = read(Program("p", "p", " ".join(lines[1:5]).partition("= ")[2]), {})
+        assert (told.kind, told.build_id, told.deployment) == ("worker", "v3", "shop")
+        assert (told.app, told.managed, told.ports) == (app, True, (9107,))
 
     @pytest.mark.parametrize("build_id", ["", "a b", "a/b", "a%b", "../x", "ä"])
     def test_what_is_no_build_id_names_no_file(self, build_id: str) -> None:
@@ -64,7 +76,15 @@ class TestPorts:
     def test_what_others_name_is_taken(self) -> None:
         """Ports in any command, moved ones, defaults of moved ones, and the stack's own."""
         taken = taken_ports(
-            ["a --port ${P:-9103}", ["b", "--x=127.0.0.1:9104"], "c ${UNSET} 9105", "d 123456"],
+            [
+                Program("p", "p", command)
+                for command in (
+                    "a --port ${P:-9103}",
+                    "b --x=127.0.0.1:9104",
+                    "c ${UNSET} 9105",
+                    "d 123456",
+                )
+            ],
             {"P": "9106", "LOAD_METRICS_PORT": "9107"},
         )
         assert taken == {9103, 9104, 9105, 9106, 9107, *PORTS.values()}

@@ -32,7 +32,7 @@ from rollout.commands.watch.view import Context, Trends, View, view_of, what_cha
 from rollout.commands.world import supervisor_here
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
-from rollout.controller.observing import observe_rollout
+from rollout.controller.observing import look
 from rollout.controller.past import Event, LogTail
 from rollout.controller.publishing import told_by
 from rollout.controller.snapshot import Snapshot, Unanswered
@@ -41,6 +41,7 @@ from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.prometheus.client import Prometheus, prometheus_at
 from rollout.prometheus.traffic import Traffic, read_traffic
+from rollout.temporal.observer import Observer
 
 __all__ = ["Lines", "show", "watch"]
 
@@ -175,6 +176,7 @@ class _Watcher:
         self._type = workflow_type
         self._intent = Intent(config_path, renamed="start `rollout watch` anew")
         self._client: Client | None = None
+        self._observer: Observer | None = None
         self._seen: Observation | None = None
         self._snapshot: Snapshot | None = None
         self._traffic = Traffic()
@@ -236,7 +238,10 @@ class _Watcher:
                 self._client = await connect(
                     runtime=Runtime(telemetry=TelemetryConfig(logging=None))
                 )
-            seen = await observe_rollout(self._client, self._intent.config, supervisor_here())
+            if self._observer is None:
+                name = self._intent.config.deployment.name
+                self._observer = Observer(self._client, name, supervisor_here(), at_once=False)
+            seen = await look(self._client, self._intent.config, self._observer)
         except Misuse:
             raise
         except Failure as failure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shlex
 from pathlib import Path
 
 from rollout.base.exit import Failure, Misuse
@@ -13,8 +12,8 @@ from rollout.base.listeners import is_free
 from rollout.supervision import conf as supervisor_conf
 from rollout.supervision.fleet.loading import Loader
 from rollout.supervision.fleet.program_files import NewWorker, free_port, shown, taken_ports, unseen
-from rollout.supervision.programs import WorkerProgram, worker_programs
-from rollout.supervision.rpc import Program, Supervisor
+from rollout.supervision.programs import Command, read
+from rollout.supervision.rpc import Supervisor
 
 __all__ = ["Admission", "refuse_mistakes"]
 
@@ -34,31 +33,42 @@ class Admission:
         """Raise `Failure` where the build has a program, or the program's name is in use."""
         build_id, name = self._worker.build_id, self._worker.name
         states = {each.namespec: each.state for each in await self._supervisor.processes()}
-        for each in worker_programs(await self._supervisor.config()):
-            if self._is_same_build(each):
+        for each in map(read, await self._supervisor.config()):
+            if each.program.loaded and self._is_same_build(each):
                 raise Failure(
-                    f"{build_id} has the program {each.name} already, in state "
-                    f"{states.get(each.name, 'UNKNOWN')}: `supervisorctl start {each.name}` starts "
-                    f"it, `python -m rollout retire {build_id}` removes it"
+                    f"{build_id} has the program {each.namespec} already, in state "
+                    f"{states.get(each.namespec, 'UNKNOWN')}: "
+                    f"`supervisorctl start {each.namespec}` starts it, "
+                    f"`python -m rollout retire {build_id}` removes it"
                 )
         if await self._loader.members({name}):
             raise Failure(
                 f"supervisord has another program called {name}: remove that one, or write this "
                 "one's file in workers/programs by hand, under another name"
             )
-        for each in self._written():
-            if self._is_same_build(each) and each.name != name:
+        # What the files describe now, whatever supervisord has read of them.
+        for each in map(read, supervisor_conf.read(self._loader.conf).programs):
+            if self._is_same_build(each) and each.namespec != name:
                 raise Failure(
-                    f"{build_id} has the program {each.name} already, which is not loaded: "
-                    f"`supervisorctl update {each.name}` loads it"
+                    f"{build_id} has the program {each.namespec} already, which is not loaded: "
+                    f"`supervisorctl update {each.program.group}` loads it"
                 )
 
     async def refuse_code(self, root: Path) -> None:
         """Raise `Misuse` or `Failure` where the build's own command refuses its options or code."""
+        if self._worker.app is None and not (root / "workers" / "__main__.py").exists():
+            raise Misuse("which workflows? give --app MODULE")
+        code, reason = await self._checked(root)
+        if code:
+            raise (Misuse if code == Misuse.code else Failure)(reason)
+
+    async def _checked(self, root: Path) -> tuple[int, str]:
+        """The exit code of the build's own check, and why it refused."""
         python = root / ".venv" / "bin" / "python"
+        worker = self._worker
         try:
             checking = await asyncio.create_subprocess_exec(
-                *(str(python), "-m", "workers", *self._worker.words, "--check"),
+                *(str(python), "-m", *worker.module.split(), *worker.words, "--check"),
                 cwd=root,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
@@ -74,10 +84,9 @@ class Admission:
             if checking.returncode is None:
                 checking.kill()
                 await checking.wait()
-        if checking.returncode:
-            lines = said.decode(errors="replace").strip().splitlines()
-            reason = last_words(lines) or (lines[-1] if lines else "its check said nothing")
-            raise (Misuse if checking.returncode == Misuse.code else Failure)(reason)
+        lines = said.decode(errors="replace").strip().splitlines()
+        reason = last_words(lines) or (lines[-1] if lines else "its check said nothing")
+        return checking.returncode or 0, reason
 
     async def port(self, wanted: int | None) -> int:
         """The port for its metrics: ``wanted``, or the first free one.
@@ -94,55 +103,60 @@ class Admission:
             )
         if old is not None and wanted in (None, old):
             return old  # somebody died between writing it and loading it
-        loaded = [each.command for each in await self._supervisor.config()]
-        written = [each.command for each in supervisor_conf.read(self._loader.conf).programs]
-        taken = taken_ports([*loaded, *map(shlex.join, written)])
+        written = supervisor_conf.read(self._loader.conf).programs
+        taken = taken_ports([*await self._supervisor.config(), *written])
         if wanted is None:
             return free_port(taken)
         if wanted in taken or not is_free(wanted):
             raise Failure(f"port {wanted} is another program's; {free_port(taken)} is free")
         return wanted
 
-    def _is_same_build(self, other: WorkerProgram) -> bool:
+    def _is_same_build(self, other: Command) -> bool:
         mine = (self._worker.deployment, self._worker.build_id)
-        return (other.deployment, other.build_id) == mine
-
-    def _written(self) -> tuple[WorkerProgram, ...]:
-        """The workers that the files describe now, whatever supervisord has read of them."""
-        return worker_programs(
-            Program(each.name, each.name, shlex.join(each.command), True, each.autostart, None)
-            for each in supervisor_conf.read(self._loader.conf).programs
-        )
+        return other.kind == "worker" and (other.deployment, other.build_id) == mine
 
 
 def refuse_mistakes(conf: Path, file: Path, text: str) -> None:
     """Raise `Failure` where ``file`` with ``text`` would be a mistake among the files of ``conf``.
 
-    supervisord's own reader judges them all together, with the new one under a
-    name that no include pattern takes. What was wrong before is not held against it,
-    unless nothing can be read for it.
+    What was wrong before is not held against it, unless nothing can be read for it.
     """
     before = supervisor_conf.read(conf)
     if before.problems and not before.programs:
         raise Failure(f"nothing can be added until this is mended: {before.problems[0]}")
     if file.exists():
         return  # it has been read just now
+    for problem in _problems_with(conf, file, text):
+        if problem not in before.problems:
+            raise Failure(f"{shown(file)} would be a mistake: {problem}")
+
+
+def _problems_with(conf: Path, file: Path, text: str) -> list[str]:
+    """What supervisord's own reader says of ``conf`` with the new ``file`` among the others.
+
+    Both stand on trial under names that no include pattern takes.
+    """
     candidate, trial = unseen(file), unseen(conf)
-    lines, found = _FILES.subn(
+    try:
+        candidate.write_text(text, encoding="utf-8")
+        trial.write_text(_including(conf, candidate), encoding="utf-8")
+        problems = supervisor_conf.read(trial).problems
+    finally:
+        candidate.unlink(missing_ok=True)
+        trial.unlink(missing_ok=True)
+    return [
+        problem.replace(candidate.name, file.name).replace(trial.name, conf.name)
+        for problem in problems
+    ]
+
+
+def _including(conf: Path, candidate: Path) -> str:
+    """The text of ``conf``, which includes ``candidate`` as well."""
+    text, found = _FILES.subn(
         lambda match: f"{match[0]}{candidate.relative_to(conf.parent)} ",
         conf.read_text(encoding="utf-8"),
         count=1,
     )
     if not found:
         raise Failure(f"{shown(conf)} needs `files = workers/programs/*.ini` in [include]")
-    try:
-        candidate.write_text(text, encoding="utf-8")
-        trial.write_text(lines, encoding="utf-8")
-        after = supervisor_conf.read(trial).problems
-    finally:
-        candidate.unlink(missing_ok=True)
-        trial.unlink(missing_ok=True)
-    for problem in after:
-        told = problem.replace(candidate.name, file.name).replace(trial.name, conf.name)
-        if told not in before.problems:
-            raise Failure(f"{shown(file)} would be a mistake: {told}")
+    return text

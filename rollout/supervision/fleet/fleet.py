@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rollout.base.exit import Failure
+from rollout.base.files import replace
 from rollout.base.last_words import last_words
 from rollout.base.settings import DEFAULT_DEPLOYMENT, ROOT
+from rollout.base.waiting import until
 from rollout.supervision.fleet import program_files
 from rollout.supervision.fleet.admission import Admission, refuse_mistakes
-from rollout.supervision.fleet.loading import BUSY, PERIOD, Loader
+from rollout.supervision.fleet.loading import BUSY, Loader
 from rollout.supervision.fleet.program_files import NewWorker, shown
-from rollout.supervision.programs import WorkerProgram, worker_programs
-from rollout.supervision.rpc import Program, Supervisor
-from rollout.temporal.deletion import NotYet, delete_version
+from rollout.supervision.programs import Command, Program, read, workers
+from rollout.supervision.rpc import Supervisor
 
-__all__ = ["AddedProgram", "Fleet", "NotYet", "delete_version"]
+__all__ = ["AddedProgram", "Fleet"]
 
 _STOP_SECONDS = 120.0
 _LOG_TAIL = 16_384
@@ -131,17 +131,7 @@ class Fleet:
         nothing, where a program's section does not stand in a file of its own in
         workers/programs.
         """
-        before = _workers(await self._supervisor.config())
-        await self._loader.reread()
-        after = _workers(await self._supervisor.config())
-        described = {_group(each) for each in after}
-        mine = [each for each in after if self._runs(each, build_id)]
-        files = [file for each in mine for file in self._files_of(each)]
-        # A first try that died after it had deleted a file leaves its program loaded;
-        # once supervisord has read its files again, only the name tells what it runs.
-        gone = {_group(each) for each in before if self._runs(each, build_id)}
-        gone.add(program_files.program_name(build_id))
-        groups = {_group(each) for each in mine} | (gone - described)
+        files, groups = await self._remains(build_id)
         names = tuple(each.namespec for each in await self._loader.members(groups))
         await self._stop(names, seconds)
         async with self._loader.alone():
@@ -153,13 +143,28 @@ class Fleet:
             await self._drop_logs(groups)
         return names
 
-    def _runs(self, worker: WorkerProgram, build_id: str) -> bool:
-        return (worker.deployment, worker.build_id) == (self._deployment, build_id)
+    async def _remains(self, build_id: str) -> tuple[list[Path], set[str]]:
+        """The build's program files, and its groups, whether loaded or only described."""
+        before = [read(each) for each in await self._supervisor.config()]
+        await self._loader.reread()
+        after = [read(each) for each in await self._supervisor.config()]
+        mine = [each for each in after if self._runs(each, build_id)]
+        # A first try that died after it had deleted a file leaves its program loaded;
+        # once supervisord has read its files again, only the name tells what it runs.
+        gone = {each.program.group for each in before if self._runs(each, build_id)}
+        gone.add(program_files.program_name(build_id))
+        gone -= {each.program.group for each in after if each.kind == "worker"}
+        files = [file for each in mine for file in self._files_of(each.program)]
+        return files, {each.program.group for each in mine} | gone
+
+    def _runs(self, command: Command, build_id: str) -> bool:
+        mine = (self._deployment, build_id)
+        return command.kind == "worker" and (command.deployment, command.build_id) == mine
 
     async def _loaded(self, build_id: str) -> tuple[str, ...]:
         """The names of the build's loaded programs, at least one."""
-        loaded = worker_programs(await self._supervisor.config())
-        names = tuple(each.name for each in loaded if self._runs(each, build_id))
+        loaded = workers(await self._supervisor.config())
+        names = tuple(each.namespec for each in loaded if self._runs(each, build_id))
         if not names:
             raise Failure(
                 f"supervisord has no program that runs {build_id} of {self._deployment}; "
@@ -172,21 +177,21 @@ class Fleet:
         if seconds:
             await self._loader.until_none(names, BUSY, seconds)
 
-    def _files_of(self, worker: WorkerProgram) -> list[Path]:
-        section = f"program:{_group(worker)}"
+    def _files_of(self, program: Program) -> list[Path]:
+        section = f"program:{program.group}"
         if files := program_files.own_sections(self._loader.folder, section):
             return files
         raise Failure(
-            f"{worker.name} has no file of its own in {shown(self._loader.folder)}: "
+            f"{program.namespec} has no file of its own in {shown(self._loader.folder)}: "
             "remove it by hand where it is described, then run "
-            f"`supervisorctl update {_group(worker)}`"
+            f"`supervisorctl update {program.group}`"
         )
 
     async def _load(self, worker: NewWorker, port: int) -> None:
         """Write the file and have supervisord take it; where it does not, all is as before."""
         file, text = self._loader.file(worker.name), worker.render(port)
         refuse_mistakes(self._loader.conf, file, text)
-        program_files.write(file, text)
+        replace(file, text)
         try:
             await self._loader.update(worker.name)
             if not await self._loader.members({worker.name}):
@@ -207,38 +212,30 @@ class Fleet:
         registered: Callable[[], Awaitable[bool]] | None,
         seconds: float,
     ) -> None:
-        deadline = time.monotonic() + seconds
         told = f"see {shown(added.log_file)}"
         undo = f"`python -m rollout retire {build_id}` removes it again"
-        while True:
+
+        async def is_up() -> bool:
             states = {each.state for each in await self._loader.members({added.name})}
             if states <= {"FATAL", "STOPPED"}:
                 state = "does not stay up" if "FATAL" in states else "has been stopped or removed"
                 last = _last_words(added.log_file)
                 raise Failure(f"{added.name} {state}{last}; {told}; {undo}")
-            if states <= {"STARTING", "RUNNING"} and (registered is None or await registered()):
-                return
-            if time.monotonic() > deadline:
-                last = _last_words(added.log_file)
-                raise Failure(
-                    f"{added.name} runs, but the server has not had {build_id} polling within "
-                    f"{seconds:g} s{last}; {told}; {undo}"
-                )
-            await asyncio.sleep(PERIOD)
+            if not states <= {"STARTING", "RUNNING"}:
+                return False
+            return registered is None or await registered()
+
+        if not await until(is_up, seconds):
+            last = _last_words(added.log_file)
+            raise Failure(
+                f"{added.name} runs, but the server has not had {build_id} polling within "
+                f"{seconds:g} s{last}; {told}; {undo}"
+            )
 
     async def _drop_logs(self, groups: Iterable[str]) -> None:
         described = [each.log_file for each in await self._supervisor.config() if each.log_file]
         loaded = [self._logs / f"{each.name}.log" for each in await self._supervisor.processes()]
         program_files.drop_logs(self._logs, groups, {*described, *loaded})
-
-
-def _workers(programs: Iterable[Program]) -> tuple[WorkerProgram, ...]:
-    """The workers among ``programs``, loaded or not."""
-    return worker_programs(replace(each, loaded=True) for each in programs)
-
-
-def _group(worker: WorkerProgram) -> str:
-    return worker.name.partition(":")[0]
 
 
 def _last_words(log_file: Path) -> str:

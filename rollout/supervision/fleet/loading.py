@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
-import time
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import structlog
 
 from rollout.base.exit import Failure
+from rollout.base.files import alone_patiently
+from rollout.base.waiting import until
 from rollout.supervision import conf as supervisor_conf
 from rollout.supervision.fleet import program_files
 from rollout.supervision.rpc import NotRunning, Process, Supervisor
 
-__all__ = ["BUSY", "PERIOD", "Loader"]
+__all__ = ["BUSY", "Loader"]
 
 log = structlog.get_logger(__name__)
 
 BUSY = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
 """The states in which a process exists or will again, by itself."""
 
-PERIOD = 0.1
-"""Seconds between two looks at a condition."""
-
+_RETRY_SECONDS = 0.1
 _LOCK_SECONDS = 30.0
 
 
@@ -50,14 +47,18 @@ class Loader:
         The kernel lets go of it when its holder dies. Raises `Failure` where it is
         not to be had within ``seconds``.
         """
-        self._lock_file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            await self._take(descriptor, seconds)
+        refusal = (
+            f"programs are being added or removed by somebody else for {seconds:g} s now, "
+            f"who holds {self._lock_file}; try again once they have ended"
+        )
+        async with alone_patiently(
+            self._lock_file,
+            refusal,
+            seconds=seconds,
+            waiting=lambda: log.info("waiting until another change of the programs is done"),
+        ):
             program_files.sweep(self.folder, self.conf.parent)
             yield
-        finally:
-            os.close(descriptor)
 
     async def members(self, groups: Collection[str]) -> list[Process]:
         """The loaded processes of ``groups``."""
@@ -82,7 +83,7 @@ class Loader:
             except Failure as failure:
                 if not tries_left or _unreadable(failure):
                     raise self._explained(failure) from failure
-                await asyncio.sleep(PERIOD)
+                await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return
 
@@ -90,37 +91,18 @@ class Loader:
         self, names: Collection[str], states: Collection[str], seconds: float
     ) -> None:
         """Return once none of the programs ``names`` is in one of ``states``."""
-        deadline = time.monotonic() + seconds
-        while True:
-            processes = await self._supervisor.processes()
-            left = [p.namespec for p in processes if p.namespec in names and p.state in states]
-            if not left:
-                return
-            if time.monotonic() > deadline:
-                raise Failure(
-                    f"{left[0]} did not end within {seconds:g} s; "
-                    f"`supervisorctl signal KILL {left[0]}` ends it at once"
-                )
-            await asyncio.sleep(PERIOD)
+        left: list[str] = []
 
-    async def _take(self, descriptor: int, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        told = False
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise Failure(
-                        f"programs are being added or removed by somebody else for {seconds:g} s "
-                        f"now, who holds {self._lock_file}; try again once they have ended"
-                    ) from error
-            else:
-                return
-            if not told:
-                log.info("waiting until another change of the programs is done")
-                told = True
-            await asyncio.sleep(PERIOD)
+        async def none_left() -> bool:
+            processes = await self._supervisor.processes()
+            left[:] = [p.namespec for p in processes if p.namespec in names and p.state in states]
+            return not left
+
+        if not await until(none_left, seconds):
+            raise Failure(
+                f"{left[0]} did not end within {seconds:g} s; "
+                f"`supervisorctl signal KILL {left[0]}` ends it at once"
+            )
 
     def _explained(self, failure: Failure) -> Failure:
         if not _unreadable(failure):

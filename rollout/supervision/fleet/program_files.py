@@ -9,7 +9,7 @@ import configparser
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from rollout.base.listeners import is_free
 from rollout.base.names import valid_build_id, valid_deployment
 from rollout.base.settings import PORTS
 from rollout.base.settings import port as port_of
-from rollout.supervision.launch import expand
+from rollout.supervision.programs import Program, possible_ports
 
 __all__ = [
     "NewWorker",
@@ -32,7 +32,6 @@ __all__ = [
     "sweep",
     "taken_ports",
     "unseen",
-    "write",
 ]
 
 # The shipped worker-v1.ini and worker-v2.ini have this text too, with a variable
@@ -41,7 +40,7 @@ __all__ = [
 _TEXT = """\
 [program:{name}]
 command = %(here)s/../../.venv/bin/python -m rollout launch --port {port}
-          python -m workers {words}
+          python -m {module} {words}
           --metrics-port {port}
 directory = %(here)s/../..
 startsecs = 5
@@ -87,6 +86,7 @@ class NewWorker:
     strategy: str
     deployment: str
     app: str | None = None
+    """The module of its workflows; None: those that the folder's own ``python -m workers`` has."""
     task_queue: str | None = None
     flags: tuple[str, ...] = ()
     """Further words for the worker, as in ``("--drain", "30s")``."""
@@ -101,7 +101,7 @@ class NewWorker:
                     "_ . + : / @ = , - or write the file in workers/programs by hand"
                 )
         for flag in self.flags:
-            # argparse takes a flag's beginning for the whole of it.
+            # A worker of an older build may take a flag's beginning for the whole of it.
             name = flag.partition("=")[0]
             if name.startswith("-") and any(each.startswith(name) for each in _TOLD):
                 raise Misuse(f"{name} cannot be among a new worker's further flags: leave it out")
@@ -112,15 +112,20 @@ class NewWorker:
         return program_name(self.build_id)
 
     @property
+    def module(self) -> str:
+        """What runs it after ``python -m``: the folder's own door, or the package's."""
+        return "workers" if self.app is None else "rollout worker"
+
+    @property
     def words(self) -> list[str]:
-        """What follows ``python -m workers``, without the metrics port."""
+        """What follows `module`, without the metrics port."""
         return [*self._identity(), *self._details()]
 
     def render(self, port: int | str) -> str:
         """The text of its program file, with ``port`` for its metrics."""
         lines = filter(None, (self._identity(), self._details()))
         words = f"\n{' ' * 10}".join(map(" ".join, lines))
-        return _TEXT.format(name=self.name, words=words, port=port)
+        return _TEXT.format(name=self.name, module=self.module, words=words, port=port)
 
     def port_in(self, file: Path) -> int | None:
         """The metrics port in ``file``, where it is what `render` makes of the rest; else None."""
@@ -143,23 +148,13 @@ class NewWorker:
         return [*words, *self.flags]
 
 
-def taken_ports(
-    commands: Iterable[str | Sequence[str]], environ: Mapping[str, str] = os.environ
-) -> set[int]:
-    """Every number in ``commands`` that may be a port, and the stack's own ports.
+def taken_ports(programs: Iterable[Program], environ: Mapping[str, str] = os.environ) -> set[int]:
+    """Every number in the commands of ``programs`` that may be a port, and the stack's own ports.
 
     Too many of them do no harm, one too few makes two programs wait for each other.
     """
     taken = {port_of(name, environ) for name in PORTS} | set(PORTS.values())
-    for command in commands:
-        text = command if isinstance(command, str) else " ".join(command)
-        try:
-            texts = (text, expand(text, environ))
-        except KeyError:  # a variable that only supervisord's environment has
-            texts = (text, "")
-        for each in texts:
-            taken.update(map(int, re.findall(r"(?<!\d)\d{4,5}(?!\d)", each)))
-    return taken
+    return taken.union(*(possible_ports(program, environ) for program in programs))
 
 
 def free_port(taken: set[int]) -> int:
@@ -189,16 +184,6 @@ def own_sections(folder: Path, section: str) -> list[Path]:
             )
         found.append(file)
     return found
-
-
-def write(file: Path, text: str) -> None:
-    """Make ``file`` hold ``text``; whoever reads it finds the old text or the new one, whole."""
-    new = unseen(file)
-    with new.open("w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    new.replace(file)
 
 
 def sweep(*folders: Path) -> None:
