@@ -133,6 +133,14 @@ class TestPicture:
         assert any("90%" in line for line in lines)
         assert "! two lines" in lines
 
+    def test_who_really_gets_new_runs_is_counted_on_the_server(self) -> None:
+        """While they are divided, by starts and of how many; what completes says it too late."""
+        counted = (GONE, replace(V1, started=1140), replace(V2, started=60))
+        lines = drawn(view(replace(RAMPING, versions=counted)))
+        assert "real: of 1,200 runs begun since the share last changed" in lines
+        assert any(line.split()[:1] == ["real"] and " 5%" in line for line in lines)
+        assert not any("88%" in line for line in lines)
+
     def test_prometheus_away_is_a_question_mark(self) -> None:
         """Real shares, failures and latency read "?", and the reason is given."""
         lines = drawn(view(traffic=Traffic(problem="Prometheus does not answer at x")))
