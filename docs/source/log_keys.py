@@ -26,6 +26,7 @@ _IN_A_RUN = {
     "activity_id": "the activity within its run",
     "task_queue": "the task queue",
     "attempt": "which try it is, counted from 1",
+    "calls": "how many calls the server has refused so far because there were too many",
 }
 _AT_THE_END = {
     "exit_code": "in the last record of a process that failed: what it ends with",

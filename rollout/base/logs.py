@@ -194,15 +194,20 @@ def _add_core(record: object, event: EventDict) -> EventDict:
     """Add the fields of a record of the SDK's core, and the ids that its text names."""
     core = getattr(record, "temporal_log", None)
     if core is not None:
-        event.setdefault("target", core.target)
-        for key, value in core.fields.items():
-            event[own_name(key, event)] = value
-        texts = [str(event["event"]), *(str(value) for value in core.fields.values())]
-        for key, name in _NAMED.items():
-            found = (match for text in texts for match in name.finditer(text))
-            if key not in event and (match := next(found, None)) is not None:
-                event[key] = match[1] or match[2]
+        _add_core(core, event)
     return event
+
+
+def _add_core(core: Any, event: EventDict) -> None:  # noqa: ANN401 - the SDK keeps its class to itself
+    """Add the fields of a record of the SDK's core, and the workflow that its text names."""
+    event.setdefault("target", core.target)
+    for key, value in core.fields.items():
+        event[own_name(key, event)] = value
+    texts = [str(event["event"]), *(str(value) for value in core.fields.values())]
+    for key, name in _NAMED.items():
+        found = (match for text in texts for match in name.finditer(text))
+        if key not in event and (match := next(found, None)) is not None:
+            event[key] = match[1] or match[2]
 
 
 def _add_extra(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -119,7 +119,6 @@ async def _remove(deployment: str, build_id: str) -> None:
     except OSError as error:
         raise Failure(f"could not remove the program of {build_id}: {error}") from error
     print(f"stopped and removed {', '.join(names) or 'no program: there was none here'}")
-    print(f"queries to runs of {build_id}, closed ones too, have nobody to answer them from now on")
 
 
 async def _forget(client: Client, deployment: str, build_id: str) -> int:

@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 
+from rollout.base import settings
 from rollout.base.server import Server
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
 from rollout.controller.last_good import warning_of
-from rollout.controller.snapshot import Announcement, Decision, Snapshot
+from rollout.controller.past import LogTail
+from rollout.controller.snapshot import Announcement, Decision, Deed, Snapshot
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
@@ -80,7 +82,10 @@ class Publisher:
         self._last = msgspec.structs.replace(self._last, **changes)
 
     def _snapshot(self) -> Snapshot:
-        return msgspec.structs.replace(self._last, made_at=datetime.now(timezone.utc))
+        name = self._config.deployment.name if self._config else ""
+        log = LogTail(settings.LOG_DIR, name)
+        deeds = tuple(Deed(event.at, event.text) for event in log.events())
+        return msgspec.structs.replace(self._last, made_at=datetime.now(timezone.utc), deeds=deeds)
 
     def _status(self) -> dict[str, Any]:
         last, config = self._last, self._config

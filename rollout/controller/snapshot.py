@@ -21,7 +21,7 @@ from rollout.controller.places import run_file
 from rollout.core.actions import Phase, Plan
 from rollout.core.observation import Observation
 
-__all__ = ["FRESH", "VERSION", "Announcement", "Decision", "Snapshot", "Unanswered", "read"]
+__all__ = ["FRESH", "VERSION", "Announcement", "Decision", "Deed", "Snapshot", "Unanswered", "read"]
 
 VERSION = 1
 
@@ -53,6 +53,13 @@ class Decision(msgspec.Struct, frozen=True):
         return Plan(self.phase, self.reason, topic=self.news)
 
 
+class Deed(msgspec.Struct, frozen=True):
+    """Something that the controller did, in one sentence."""
+
+    at: datetime
+    text: str
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of a controller. Times are of this machine's clock, in UTC."""
 
@@ -70,6 +77,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Why the newest look failed; None where it did not."""
     refusals: tuple[str, ...] = ()
     """What could not be done in the last round."""
+    deeds: tuple[Deed, ...] = ()
+    """The last things that were done, oldest first."""
     standing: tuple[str, ...] = ()
     """Warnings about this machine, such as program files that supervisord cannot load."""
     config: str = ""

@@ -176,7 +176,7 @@ def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
         return _end_ramp(seen, target)
     if takes_over := moving(config, seen):
         return takes_over
-    if seen.version(target).workers == 0:
+    if seen.version(target).workers == 0 and not seen.stuck:
         return Plan("waiting", f"{target} takes all new runs, but has no live worker")
     stay = [f"the runs of {v.build_id} stay: {why}" for v, why in staying(config, seen)]
     return _arrived_at(seen, f"{target} takes all new runs", *stay)

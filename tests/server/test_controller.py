@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import signal
 import urllib.request
@@ -16,6 +17,7 @@ import pytest
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentManagerRequest
 from temporalio.client import Client
 
+from tests.support.runs import begun, order
 from tests.support.scrape import labels, scrape
 from tests.support.temporal_server import DevServer, free_port
 from tests.support.waiting import eventually
@@ -262,6 +264,96 @@ class TestReaders:
         assert {k: v for k, v in alone.items() if k in {"current", "paused", "server"}} == {
             "current": "v1", "paused": True, "server": told["server"],
         }  # fmt: skip
+
+
+class TestWhatWaits:
+    """What cannot be seen by version is seen all the same."""
+
+    async def test_new_runs_that_nobody_takes(self, rollout: Rollout) -> None:
+        """With the current build's worker stopped its rollout is not complete, and nothing safe."""
+        rollout.file.write_text(
+            rollout.file.read_text().replace("[progressive]", 'pace = "all-at-once"\n[progressive]')
+        )
+        rollout.start_worker("v1", "compatible")
+        v2 = rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: rollout.status()["phase"] == "complete", seconds=60)
+        assert v2.stop() == 0
+        client = await Client.connect(rollout.server.address)
+        for number in range(12):
+            await client.start_workflow(
+                "Greeting", id=f"{rollout.name}-{number}", task_queue=rollout.name
+            )
+
+        def told() -> dict[str, Any]:
+            status = rollout.status()
+            assert status["phase"] == "waiting", status
+            assert "12 new runs wait" in status["reason"], status
+            return status
+
+        status = eventually(told, seconds=60)
+        wait = r"12 new runs wait for a worker of v2, the oldest for about \d+ s"
+        assert re.fullmatch(f"v2 takes all new runs, but {wait}", status["reason"])
+        assert any(re.fullmatch(wait, warning) for warning in status["warnings"])
+        assert "v2 has no live worker: its 100% of new runs wait for one" in status["warnings"]
+        evidence = {p["check"]: p["detail"] for p in version(status, "v1")["evidence"]}
+        assert evidence["new_runs"] == "12 new runs wait for a worker for more than 10 s"
+        assert not version(status, "v1")["safe_to_stop"]
+        assert any("12 new runs wait" in r["reason"] for r in controller.records("plan"))
+
+        rollout.start_worker("v2")
+        eventually(lambda: rollout.status()["phase"] == "complete", seconds=60)
+
+
+class TestMidRamp:
+    """What happens beside a ramp does not end it."""
+
+    def test_a_restart_and_a_misspelt_target(self, rollout: Rollout) -> None:
+        """A routine restart of the target's worker costs no share, nor does a target of nobody."""
+        rollout.file.write_text(rollout.file.read_text().replace('pause = "2s"', 'pause = "600s"'))
+        rollout.start_worker("v1", "compatible")
+        v2 = rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: done(controller) == WHOLE[:2], seconds=60)
+        assert v2.stop() == 0
+        rollout.start_worker("v2")
+        file = rollout.file.read_text()
+        rollout.file.write_text(file.replace('target = "v2"', 'target = "v22"'))
+        nobody = (
+            "no worker of v22 has polled yet, and no program here would run one; v2 stays at 20 %"
+        )
+        eventually(lambda: rollout.status()["reason"] == nobody, seconds=30)
+        rollout.file.write_text(file)
+        eventually(lambda: version(rollout.status(), "v2")["workers"] == 1, seconds=30)
+        assert done(controller) == WHOLE[:2]
+
+
+class TestAutoUpgrade:
+    """Runs that move by themselves are tried on the target first."""
+
+    async def test_they_do_not_move_unseen(self, rollout: Rollout) -> None:
+        """With an incompatible target, whose code they break, it gets nothing and that is said."""
+        rollout.file.write_text(
+            rollout.file.read_text().replace("[progressive]", 'pace = "all-at-once"\n[progressive]')
+        )
+        behavior = ("--behavior", "auto-upgrade")
+        rollout.start_worker("v1", "compatible", *behavior)
+        controller = rollout.start_controller()
+        eventually(lambda: done(controller) == WHOLE[:1], seconds=60)
+        client = await Client.connect(rollout.server.address)
+        await order(client, rollout.name, 120)
+        await begun(client, rollout.name, "v1", 1)
+        rollout.start_worker("v2", "incompatible", *behavior)
+
+        def blocked() -> dict[str, Any]:
+            status = rollout.status()
+            assert status["phase"] == "blocked", status
+            return status
+
+        reason = eventually(blocked, seconds=90)["reason"]
+        assert reason.startswith("v2 cannot go on with the 1 auto-upgrade run of v1: "), reason
+        assert reason.endswith("; let them finish first, or mend it and `rollout retry v2`")
+        assert done(controller) == WHOLE[:1]
 
 
 class TestGate:

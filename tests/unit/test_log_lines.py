@@ -162,11 +162,11 @@ given = {
     "keys": {(1, 2): 3}, "circle": circle, "nan": float("nan"), "bad": Bad(), "half": "\\ud800",
 }
 logging.getLogger("plain").info("one", extra=given)
-context = {"workflow_id": "w", "run_id": "r"}
-logging.getLogger("temporalio.workflow").info("two", extra={"temporal_workflow": context} | given)
-activity = {"workflow_id": "w", "workflow_run_id": "r", "attempt": 2}
-ran = logging.getLogger("temporalio.activity")
-ran.info("three", extra={"temporal_activity": activity, **given})
+given["temporal_workflow"] = {"workflow_id": "w", "run_id": "r"}
+logging.getLogger("temporalio.workflow").info("two", extra=given)
+del given["temporal_workflow"]
+given["temporal_activity"] = {"workflow_id": "w", "workflow_run_id": "r", "attempt": 2}
+logging.getLogger("temporalio.activity").info("three", extra=given)
 """
 
 
@@ -212,11 +212,7 @@ def test_extra_fields_reach_the_json() -> None:
             {},
             {"workflow_id": "w'1", "run_id": "r-1"},
         ),
-        (
-            "lost",
-            {"error": "x workflow_id=w-1, run_id=r-1)"},
-            {"workflow_id": "w-1", "run_id": "r-1"},
-        ),
+        ("lost", {"error": "x workflow_id=w, run_id=r)"}, {"workflow_id": "w", "run_id": "r"}),
         ("evicted", {"info": 'Some("x") run_id: Some("r-1")'}, {"run_id": "r-1"}),
         ("polling", {"level": "odd"}, {"extra_level": "odd"}),
     ],

@@ -259,6 +259,9 @@ class TestNotComplete:
             plan(config(), wait_for_v2(95), T0, ME).news
             == plan(config(), wait_for_v2(), T0, ME).news
         )
+        assert plan(config(), wait_for_v2(workers=0), T0, ME) == plan(
+            config(), wait_for_v2(), T0, ME
+        )
         in_flight = replace(wait_for_v2(), stuck=0)
         assert plan(config(), in_flight, T0, ME) == Plan("complete", "v2 takes all new runs")
 

@@ -41,6 +41,9 @@ def render(
     body: list[RenderableType] = []
     if view.rows:
         body += [Text(), _table(view, width, glyphs)]
+        if view.samples:
+            of = f"real: of {view.samples:,} runs begun since the share last changed"
+            body.append(_cut(Text(of, "dim"), width))
         body += _not_safe(view, width)
     body += [_two_lines(Text(f"! {note}", "yellow"), width) for note in view.notes]
     # The table counts as one so far, a note may take a second line, and a blank follows.
