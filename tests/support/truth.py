@@ -1,6 +1,6 @@
 """The truth test: a whole switchover under load, each figure of ours held against the server's.
 
-``python -m tests.support.truth`` runs it, on a quiet machine and with all cores kept busy by
+``python -m tests.support.truth`` runs it, on the machine as it is and with all cores kept busy by
 others, prints the tables and writes docs/truth.md.
 """
 
@@ -117,6 +117,7 @@ class _Switchover:
             len(self.truth.looks),
             time.monotonic() - began,
             self.ours.not_answered,
+            f"load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores",
         )
 
     async def _processes(self) -> None:
@@ -340,11 +341,11 @@ metrics are read, and `rollout status --json` every five seconds.
 While v1's worker is dead its share of new runs waits without a version, so that v2 has more than
 its share of those that have one.
 
-## On a quiet machine
+## As the machine was
 
 {quiet}
 
-## With all cores kept busy by others
+## With as many more processes as there are cores, each keeping one busy
 
 {busy}
 """
