@@ -265,6 +265,30 @@ class TestReaders:
             "current": "v1", "paused": True, "server": told["server"],
         }  # fmt: skip
 
+    def test_back_although_the_file_is_broken(self, rollout: Rollout) -> None:
+        """A rollback does not wait for a comma, and is still one when the file is mended."""
+        good = rollout.file.read_text().replace('pause = "2s"', 'pause = "600s"')
+        rollout.file.write_text(good)
+        rollout.start_worker("v1", "compatible")
+        rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: done(controller) == WHOLE[:2], seconds=60)
+        broken = good.replace("percentage = 20,", "percentage = 20")
+        rollout.file.write_text(broken)
+        eventually(lambda: controller.records("rollout.toml is not followed until it is mended"))
+        code, told, warned = rollout.command("rollback")
+        assert code == 0, warned
+        assert "all new runs go to v1" in told
+        assert warned.startswith("! rollout.toml line ")
+        assert rollout.file.read_text() == broken
+        status = rollout.status()
+        assert (status["target"], status["current"], status["ramping"]) == ("v1", "v1", None)
+
+        rollout.file.write_text(good)
+        eventually(lambda: 'rollback = "v1"' in rollout.file.read_text())
+        assert 'target = "v1"' in rollout.file.read_text()
+        assert rollout.status()["target"] == "v1"
+
 
 class TestWhatWaits:
     """What cannot be seen by version is seen all the same."""
