@@ -55,11 +55,12 @@ V2 = Version(
 GONE = Version(
     "v0", "drained", version_set="v0", open_runs=0, backlog=0, workers=1, process="RUNNING",
     first_activated_at=NOW - timedelta(hours=2), drained_since=NOW - timedelta(minutes=9),
+    zero_since=NOW - timedelta(minutes=9),
 )  # fmt: skip
 RAMPING = Observation(
     "shop", "default", NOW, current="v1", ramping=Ramp("v2", 10.0),
     current_changed_at=NOW - timedelta(hours=1), ramping_changed_at=NOW - timedelta(seconds=18),
-    versions=(GONE, V1, V2),
+    versions=(GONE, V1, V2), unassigned=0, stuck=0,
 )  # fmt: skip
 PLAN = Plan("progressing", "at 10 % for 12 s more")
 TRAFFIC = Traffic(
