@@ -30,7 +30,8 @@ class Throttled:
     def note(self, state: tenacity.RetryCallState) -> None:
         """Count one refusal; `patiently` asks again."""
         self.calls += 1
-        if self.calls == 1 or self.calls % 100 == 0:
+        # A command has no log: what it prints, as JSON perhaps, is all that it says.
+        if structlog.is_configured() and (self.calls == 1 or self.calls % 100 == 0):
             said = state.outcome.exception() if state.outcome else None
             log.warning("throttled", calls=self.calls, error=str(said))
 
