@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import quote
 
 from rollout.base import settings
 from rollout.base.files import alone, is_locked
@@ -37,4 +38,4 @@ def is_running(deployment: str) -> bool:
 
 
 def _lock_file(deployment: str) -> Path:
-    return settings.VAR / "run" / f"rollout-{deployment}.lock"
+    return settings.VAR / "run" / f"rollout-{quote(deployment, safe='')}.lock"

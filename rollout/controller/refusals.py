@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from rollout.base import settings
 from rollout.controller import events
@@ -42,4 +43,4 @@ def last_refusals(deployment: str) -> list[str]:
 
 
 def _refusal_file(deployment: str) -> Path:
-    return settings.VAR / "run" / f"rollout-{deployment}.refusal"
+    return settings.VAR / "run" / f"rollout-{quote(deployment, safe='')}.refusal"
