@@ -54,7 +54,7 @@ V2 = Version(
 )  # fmt: skip
 GONE = Version(
     "v0", "drained", version_set="v0", open_runs=0, open_pinned=0, backlog=0, workers=1,
-    process="RUNNING", zero_since=NOW - timedelta(minutes=9),
+    process="RUNNING",
     first_activated_at=NOW - timedelta(hours=2), drained_since=NOW - timedelta(minutes=9),
     zero_since=NOW - timedelta(minutes=9),
 )  # fmt: skip
