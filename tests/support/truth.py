@@ -1,6 +1,6 @@
 """The truth test: a whole switchover under load, each figure of ours held against the server's.
 
-``python -m tests.support.truth`` runs it, on a quiet machine and with all cores kept busy by
+``python -m tests.support.truth`` runs it, on the machine as it is and with all cores kept busy by
 others, prints the tables and writes docs/truth.md.
 """
 
@@ -74,7 +74,7 @@ def _stack(rate: int, pause: int) -> Iterator[StackClone]:
 
 
 def hold_against_the_server(
-    *, stopped_for: float = 12, rate: int = 6, pause: int = 7, busy: bool = False
+    *, stopped_for: float = 12, rate: int = 5, pause: int = 7, busy: bool = False
 ) -> Account:
     """Run the switchover on a stack of its own; v2's worker is stopped for so many seconds."""
     began = time.monotonic()
@@ -117,6 +117,7 @@ class _Switchover:
             len(self.truth.looks),
             time.monotonic() - began,
             self.ours.not_answered,
+            f"load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores",
         )
 
     async def _processes(self) -> None:
@@ -142,14 +143,10 @@ class _Switchover:
         finally:
             os.kill(stopped, signal.SIGCONT)
         self._said_dead(at, time.time())
-        await self._when(
-            "v1 is drained",
-            lambda look: look.statuses.get("v1") == "drained" and not look.of("v1").running,
-        )
         # On a machine that is busy v2's worker may not keep up with the load: then new runs wait,
         # and nothing is safe before the load ends.
         with contextlib.suppress(AssertionError):
-            await self._so("v1 is safe", self._v1_is_safe, seconds=15)
+            await self._so("v1 is safe", self._v1_is_safe, seconds=30)
         await asyncio.to_thread(self.stack.supervisorctl, "stop", "load")
         await self._when(
             "all runs end",
@@ -344,11 +341,11 @@ metrics are read, and `rollout status --json` every five seconds.
 While v1's worker is dead its share of new runs waits without a version, so that v2 has more than
 its share of those that have one.
 
-## On a quiet machine
+## As the machine was
 
 {quiet}
 
-## With all cores kept busy by others
+## With as many more processes as there are cores, each keeping one busy
 
 {busy}
 """
@@ -360,7 +357,7 @@ def main() -> int:
     parser.add_argument("--quiet", action="store_true", help="only this one; nothing is written")
     parser.add_argument("--busy", action="store_true", help="only this one; nothing is written")
     parser.add_argument("--stopped-for", type=float, default=30, metavar="SECONDS")
-    parser.add_argument("--rate", type=int, default=6, metavar="N", help="workflows a second")
+    parser.add_argument("--rate", type=int, default=5, metavar="N", help="workflows a second")
     options = parser.parse_args()
     one = options.quiet or options.busy
     printed, failures = {}, []
