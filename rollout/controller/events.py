@@ -10,7 +10,7 @@ import structlog
 
 from rollout.base.log_records import Record
 from rollout.core.actions import Action, Plan
-from rollout.temporal.rpc import COULD_NOT_LEARN
+from rollout.core.unlearned import COULD_NOT_LEARN
 
 __all__ = [
     "log_action_crashed",

@@ -8,7 +8,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.exit import Failure
-from rollout.temporal.rpc import CHANGE_TIMEOUT, COULD_NOT_LEARN, WITHOUT_ANSWER
+from rollout.core.unlearned import COULD_NOT_LEARN
+from rollout.temporal.rpc import CHANGE_TIMEOUT, WITHOUT_ANSWER
 
 __all__ = ["NotYet", "delete_version"]
 

@@ -41,10 +41,11 @@ from rollout.core.actions import (
     SetRamp,
 )
 from rollout.core.observation import Observation
+from rollout.core.unlearned import COULD_NOT_LEARN
 from rollout.temporal.deletion import delete_version
 from rollout.temporal.metadata import Metadata
 from rollout.temporal.observer import Observer
-from rollout.temporal.rpc import CHANGE_TIMEOUT, COULD_NOT_LEARN, WITHOUT_ANSWER, patiently
+from rollout.temporal.rpc import CHANGE_TIMEOUT, WITHOUT_ANSWER, patiently
 from rollout.temporal.visibility import open_runs_query
 
 __all__ = ["DeploymentRouting", "Refused", "not_done"]

@@ -12,7 +12,6 @@ from temporalio.service import RPCError, RPCStatusCode
 
 __all__ = [
     "CHANGE_TIMEOUT",
-    "COULD_NOT_LEARN",
     "THROTTLED",
     "TIMEOUT",
     "WITHOUT_ANSWER",
@@ -30,9 +29,6 @@ TIMEOUT = timedelta(seconds=5)
 CHANGE_TIMEOUT = timedelta(seconds=10)
 """Of a call that changes something."""
 
-
-COULD_NOT_LEARN = "could not learn whether"
-"""What the words for a change that may have been made begin with."""
 
 WITHOUT_ANSWER = (
     RPCStatusCode.DEADLINE_EXCEEDED,
