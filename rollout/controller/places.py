@@ -16,7 +16,7 @@ _LONGEST = 180
 
 def run_file(deployment: str, ending: str) -> Path:
     """``var/run/rollout-DEPLOYMENT.ENDING``, whatever the deployment is called."""
-    name = quote(deployment, safe=" ")
+    name = quote(deployment, safe="")
     if len(name) > _LONGEST:
         name = f"{name[:_LONGEST]}-{hashlib.sha256(deployment.encode()).hexdigest()[:8]}"
     return settings.VAR / "run" / f"rollout-{name}.{ending}"
