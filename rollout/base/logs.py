@@ -187,11 +187,6 @@ def _flatten_temporal(_logger: object, _method: str, event: EventDict) -> EventD
             for key in _CONTEXT_KEYS:
                 if key in lifted:
                     event.setdefault(key, lifted[key])
-    return _add_core(record, event)
-
-
-def _add_core(record: object, event: EventDict) -> EventDict:
-    """Add the fields of a record of the SDK's core, and the ids that its text names."""
     core = getattr(record, "temporal_log", None)
     if core is not None:
         _add_core(core, event)

@@ -16,11 +16,11 @@ from rollout.commands.shared import own, see, written
 from rollout.commands.world import refuse_elsewhere
 from rollout.core.config_file import load
 from rollout.core.observation import STRATEGIES
-from rollout.replay.verification import as_json, render
+from rollout.replay.verification import as_json, refusing_drift, render
 from rollout.replay.verify import verify_build
 from rollout.supervision.fleet.fleet import Fleet
 from rollout.supervision.rpc import Supervisor
-from rollout.temporal.metadata import BLOCKED, Metadata, verified_key
+from rollout.temporal.metadata import BLOCKED, Metadata, Note, verified_key
 from rollout.temporal.observer import Observer
 from rollout.temporal.routing import DeploymentRouting
 
@@ -53,6 +53,11 @@ def verify(parser: argparse.ArgumentParser) -> None:
 def retry(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``rollout retry``."""
     parser.add_argument("build_id", metavar="BUILD")
+    parser.add_argument(
+        "--accept-drift",
+        action="store_true",
+        help="although its code gives runs other arguments and rollout.toml refuses that",
+    )
     parser.set_defaults(run=_retry)
 
 
@@ -63,10 +68,15 @@ async def _retry(arguments: argparse.Namespace) -> int:
     if version.status == "unregistered":
         raise Failure(f"the server does not know {arguments.build_id}: has a worker polled?")
     routing = DeploymentRouting(client, seen.deployment, own(seen, version.build_id))
-    again = Metadata(gate_round=version.gate_round + 1)
+    drift = Note(version.fingerprint, "by rollout retry --accept-drift")
+    again = Metadata(
+        gate_round=version.gate_round + 1,
+        drift_accepted=drift if arguments.accept_drift else None,
+    )
     noted = (BLOCKED, *(verified_key(source) for source in version.verified))
     await written(routing.annotate(version.build_id, again, remove=noted))
-    print(f"{version.build_id} may be tried again")
+    beside = ", whatever arguments it gives to runs" if arguments.accept_drift else ""
+    print(f"{version.build_id} may be tried again{beside}")
     return 0
 
 
@@ -83,6 +93,8 @@ async def _verify(arguments: argparse.Namespace) -> int:
     console = Console(stderr=True)
     with console.status(f"replaying up to {sample} runs of {source} on {arguments.build_id}"):
         found = await verify_build(client, seen.deployment, source, arguments.build_id, sample)
+    if config.verify.arguments == "refuse":
+        found = refusing_drift(found)
     if arguments.json:
         print(json.dumps(as_json(found)))
     else:

@@ -200,6 +200,9 @@ class Verification(_Table, frozen=True, kw_only=True):
     """Whether a compatible build gets traffic only once its replay has passed."""
     sample: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
     """So many runs are replayed, half of them open ones."""
+    arguments: Literal["warn", "refuse"] = "warn"
+    """What becomes of a build that gives an activity or a child other arguments than a run did:
+    it passes and that is told, or it gets no traffic until `rollout retry BUILD --accept-drift`."""
 
 
 class Sunset(_Table, frozen=True, kw_only=True):

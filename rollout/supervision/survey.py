@@ -41,7 +41,10 @@ class Surveyor:
         # Importing supervisor takes 0.1 s: only where there is something to read.
         from rollout.supervision import conf  # noqa: PLC0415
 
-        read = conf.read(self._conf)
+        try:
+            read = conf.read(self._conf)
+        except Exception as error:  # noqa: BLE001 - a warning must not end a controller's round
+            return (f"{self._conf.name} could not be looked at: {error}",)
         if read.programs or not read.problems:
             return ()
         what = "; ".join(read.problems)

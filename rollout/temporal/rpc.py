@@ -10,7 +10,17 @@ import tenacity
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.service import RPCError, RPCStatusCode
 
-__all__ = ["CHANGE_TIMEOUT", "THROTTLED", "TIMEOUT", "Throttled", "latest", "patiently", "time_of"]
+__all__ = [
+    "CHANGE_TIMEOUT",
+    "COULD_NOT_LEARN",
+    "THROTTLED",
+    "TIMEOUT",
+    "WITHOUT_ANSWER",
+    "Throttled",
+    "latest",
+    "patiently",
+    "time_of",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -19,6 +29,18 @@ TIMEOUT = timedelta(seconds=5)
 
 CHANGE_TIMEOUT = timedelta(seconds=10)
 """Of a call that changes something."""
+
+
+COULD_NOT_LEARN = "could not learn whether"
+"""What the words for a change that may have been made begin with."""
+
+WITHOUT_ANSWER = (
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.UNKNOWN,
+)
+"""How a call ends that the server may have carried out all the same."""
 
 
 @dataclass
@@ -30,7 +52,8 @@ class Throttled:
     def note(self, state: tenacity.RetryCallState) -> None:
         """Count one refusal; `patiently` asks again."""
         self.calls += 1
-        if self.calls == 1 or self.calls % 100 == 0:
+        # A command has no log: what it prints, as JSON perhaps, is all that it says.
+        if structlog.is_configured() and (self.calls == 1 or self.calls % 100 == 0):
             said = state.outcome.exception() if state.outcome else None
             log.warning("throttled", calls=self.calls, error=str(said))
 

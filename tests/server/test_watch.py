@@ -54,8 +54,9 @@ V2 = Version(
 )  # fmt: skip
 GONE = Version(
     "v0", "drained", version_set="v0", open_runs=0, open_pinned=0, backlog=0, workers=1,
-    process="RUNNING", zero_since=NOW - timedelta(minutes=9),
+    process="RUNNING",
     first_activated_at=NOW - timedelta(hours=2), drained_since=NOW - timedelta(minutes=9),
+    zero_since=NOW - timedelta(minutes=9),
 )  # fmt: skip
 RAMPING = Observation(
     "shop", "default", NOW, current="v1", ramping=Ramp("v2", 10.0),

@@ -63,9 +63,10 @@ def as_markdown(account: Account) -> str:
     held = account.held
     ages = ", ".join(f"{age:.1f} s ({source})" for source, age in sorted(held.oldest.items()))
     head = (
-        f"{account.looks} looks at the server in {account.seconds:.0f} s, {account.machine}. From "
-        f"the beginning of a look of ours until we heard of it, at most: {ages}. "
-        f"{account.not_answered} questions of the test were not answered: that process was not up, was stopped or had been killed."
+        f"{account.looks} looks at the server in {account.seconds:.0f} s, {account.machine}. "
+        f"From the beginning of a look of ours until we heard of it, at most: {ages}. "
+        f"{account.not_answered} questions of the test were not answered: that "
+        "process was not up, was stopped or had been killed."
     )
     return "\n".join(
         [
