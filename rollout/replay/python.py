@@ -46,6 +46,7 @@ _LONGEST_ERROR = 300
 _EVENT_ID = re.compile(r"HistoryEvent(?:\(id: | \{ event_id: )(\d+)")
 _MESSAGE = re.compile(r'message: "((?:[^"\\]|\\.)*)"')
 _EVENT_TEXT = re.compile(r"HistoryEvent\(id: \d+, (\w+)\)|HistoryEvent \{.*?event_type: (\w+).*\}")
+_UNDECODED = re.compile("decoding|payload encoding")
 _QUOTED = re.compile(r"'([^']*)' does not match")
 
 
@@ -162,7 +163,9 @@ class _Replays:
         if drift is not None:
             more["drift"] = drift[1]
             event_id = drift[0] if problem is None else event_id
-        encodings = undecodable(given.history) if trace.failure is not None else []
+        # Code that fails for another reason breaks the run, whatever else is encrypted in it.
+        undecoded = trace.failure is not None and _UNDECODED.search(trace.failure)
+        encodings = undecodable(given.history) if undecoded else []
         if encodings:
             more["left_out"] = (
                 f"could not be tried: payloads encoded as {', '.join(encodings)} cannot be "

@@ -154,7 +154,10 @@ def history(payload: Payload) -> WorkflowHistory:
     timer = HistoryEvent(event_id=5, event_type=17)  # type: ignore[arg-type]
     timer.timer_started_event_attributes.timer_id = "1"
     timer.timer_started_event_attributes.workflow_task_completed_event_id = 4
-    return WorkflowHistory("order-1", [started, scheduled, begun, done, timer])
+    events = [started, scheduled, begun, done, timer]
+    for event in events:
+        event.event_time.FromSeconds(1_800_000_000 + event.event_id)
+    return WorkflowHistory("order-1", events)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +178,18 @@ async def test_encrypted_histories(encoding: str, left_out: str | None) -> None:
     outcome = await python._Replays(app, "d", "v2").one(given)
     assert outcome.get("left_out") == left_out
     assert not outcome["ok"]
+
+
+async def test_code_that_fails_beside_what_is_encrypted() -> None:
+    """It breaks the run: that some memo cannot be decoded excuses nothing."""
+    found = history(Payload(metadata={"encoding": b"json/plain"}, data=b"{}"))
+    attributes = found.events[0].workflow_execution_started_event_attributes
+    attributes.memo.fields["a"].metadata["encoding"] = b"binary/encrypted"
+    given = python._History("r1", "Order", "q", "default", found)
+    app = App("orders", [_Order], [], "code")
+    outcome = await python._Replays(app, "d", "v2").one(given)
+    assert "left_out" not in outcome
+    assert outcome["error"] == "the workflow code raises KeyError: 'id'"
 
 
 def test_what_cannot_be_decoded() -> None:
