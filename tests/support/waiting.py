@@ -20,6 +20,7 @@ def eventually(condition: Callable[[], T], *, seconds: float = 30) -> T:
     """What ``condition`` gives as soon as it is true of it; fails with the last try's reason."""
     deadline = time.monotonic() + seconds
     while True:
+        began = time.monotonic()
         reason: object = "it is not so"
         try:
             if value := condition():
@@ -28,13 +29,14 @@ def eventually(condition: Callable[[], T], *, seconds: float = 30) -> T:
             reason = error
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds:g} s: {reason}")
-        time.sleep(_PERIOD)
+        time.sleep(_pause(began))
 
 
 async def until(condition: Callable[[], Awaitable[T]], *, seconds: float = 30) -> T:
     """`eventually` for a coroutine function, while the event loop goes on."""
     deadline = time.monotonic() + seconds
     while True:
+        began = time.monotonic()
         reason: object = "it is not so"
         try:
             if value := await condition():
@@ -43,4 +45,12 @@ async def until(condition: Callable[[], Awaitable[T]], *, seconds: float = 30) -
             reason = error
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds:g} s: {reason}")
-        await asyncio.sleep(_PERIOD)
+        await asyncio.sleep(_pause(began))
+
+
+def _pause(began: float) -> float:
+    """Seconds until the next look: as long as this one took, for others need the machine as well.
+
+    A look that starts a command would otherwise keep a core busy for as long as it waits.
+    """
+    return max(_PERIOD, time.monotonic() - began)
