@@ -12,9 +12,10 @@ from temporalio.service import RPCError
 from rollout.base.exit import Failure
 from rollout.base.waiting import until
 from rollout.commands.shared import own, see, written
+from rollout.commands.world import refuse_own_file
 from rollout.controller.identity import is_running
+from rollout.controller.last_good import change, follow
 from rollout.controller.refusals import last_refusals
-from rollout.core.config_file import edit, load
 from rollout.core.observation import Observation, Version
 from rollout.core.verdict import warnings
 from rollout.replay.verification import summary
@@ -45,7 +46,11 @@ def rollback(parser: argparse.ArgumentParser) -> None:
 
 async def _rollback(arguments: argparse.Namespace) -> int:
     """Send all new runs back to a version that has worked, and block the one that has not."""
-    config = load(arguments.config)
+    refuse_own_file(arguments.config)
+    followed = follow(arguments.config)
+    config = followed.config
+    if followed.warning:
+        print(f"! {followed.warning}", file=sys.stderr)
     if config.deployment.pace == "manual":
         raise Failure('pace is "manual" in rollout.toml: route with the `temporal` CLI')
     client, seen = await see(config)
@@ -55,7 +60,7 @@ async def _rollback(arguments: argparse.Namespace) -> int:
     reason = f"rolled back to {good} by command"
     blocked = Metadata(blocked=Note(seen.version(bad).fingerprint, reason))
     await written(routing.annotate(bad, blocked))
-    edit(arguments.config, "deployment", target=good, rollback=good, paused=False)
+    change(arguments.config, target=good, rollback=good, promote=None, paused=False)
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
     observer = Observer(client, seen.deployment)
 

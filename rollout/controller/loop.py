@@ -1,6 +1,7 @@
 """The controller's loop: observe, plan, perform, and tell of it.
 
-It keeps no state: killed at any point, it goes on from what the server says.
+It keeps no state that it would need: killed at any point, it goes on from what the server says.
+What it remembers of its looks only makes it surer, and is soon known again.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ from rollout.controller import events
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
 from rollout.controller.metrics import ControllerMetrics
-from rollout.controller.observing import observe_rollout
+from rollout.controller.observing import look
 from rollout.controller.operator import Operator
+from rollout.controller.publishing import Publisher
 from rollout.controller.refusals import Refusals
 from rollout.core.actions import Action, Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import differences
+from rollout.core.held import Held
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.supervision.rpc import Supervisor
+from rollout.supervision.survey import Surveyor
+from rollout.temporal.observer import Observer
 from rollout.temporal.routing import Refused
+from rollout.temporal.rpc import THROTTLED
 
 __all__ = ["Told", "carry_out", "control"]
 
@@ -35,24 +41,34 @@ WAITING_PERIOD = 0.5
 LONGEST_PERIOD = 5.0  # an operator's new intent waits no longer than this
 
 
-async def control(client: Client, path: Path, metrics: ControllerMetrics) -> None:
+async def control(
+    client: Client, path: Path, metrics: ControllerMetrics, publisher: Publisher
+) -> None:
     """Bring the deployment to what the file at ``path`` says, until cancelled."""
-    intent = Intent(path, renamed="restart the controller")
+    intent = Intent(path, renamed="restart the controller", keeps=True)
     told = Told(intent)
-    supervisor = Supervisor()
     identity = own_identity()
+    # Kept, because what one look cannot tell it knows from those before.
+    observer = Observer(client, intent.config.deployment.name, Supervisor(), at_once=False)
+    held = Held()
     operator = Operator(client, intent.config.deployment.name, identity)
-    refusals = Refusals(intent.config.deployment.name)
+    refusals = Refusals(intent.config.deployment.name, publisher.refusals)
+    surveyor = Surveyor()
     last: tuple[Action, ...] = ()
     period = PERIOD
     while True:
         config = intent.refresh()
         told.intent(intent)
-        metrics.configured(config)
+        metrics.configured(config, is_ok=intent.problem is None)
+        publisher.intent(intent)
+        publisher.standing(surveyor.look())
         try:
-            seen = await observe_rollout(client, config, supervisor)
-            decided = plan(config, seen, datetime.now(timezone.utc), identity)
+            seen = await look(client, config, observer)
+            now = datetime.now(timezone.utc)
+            decided = plan(config, seen, now, identity, held=held.up_to(seen))
+            held = held.after(seen, decided)
             told.plan(decided)
+            publisher.round(seen, decided)
             operator.drop(decided.actions)
             held_up = await carry_out(decided, operator, config, seen, refusals)
             metrics.reconciled("refused" if held_up else "ok", decided.phase)
@@ -60,12 +76,15 @@ async def control(client: Client, path: Path, metrics: ControllerMetrics) -> Non
             last = decided.actions
         except RPCError as error:
             events.log_unreadable(error.message, period)
+            publisher.unread(error.message)
             metrics.reconciled("error")
             period = _longer(period)
         except Exception as error:  # noqa: BLE001 - a rollback may be asked for next
             events.log_round_failed(error, period)
+            publisher.unread(f"{type(error).__name__}: {error}")
             metrics.reconciled("error")
             period = _longer(period)
+        metrics.throttled(THROTTLED.calls)
         await asyncio.sleep(period)
 
 

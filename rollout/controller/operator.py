@@ -32,7 +32,7 @@ from rollout.core.actions import (
 )
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
-from rollout.replay.verification import summary
+from rollout.replay.verification import refusing_drift, summary
 from rollout.replay.verify import verify_build
 from rollout.supervision.fleet.fleet import Fleet
 from rollout.supervision.rpc import Supervisor
@@ -40,7 +40,8 @@ from rollout.temporal.deletion import NotYet
 from rollout.temporal.gate import start_gate
 from rollout.temporal.interface import Routing
 from rollout.temporal.metadata import BLOCKED, Metadata, Note
-from rollout.temporal.routing import DeploymentRouting, Refused
+from rollout.temporal.routing import DeploymentRouting, Refused, not_done
+from rollout.temporal.versions import version_metadata
 
 __all__ = ["Operator"]
 
@@ -97,9 +98,10 @@ class Operator:
             await self.work[type(action)](action, config, seen)
         except NotYet as later:
             raise Refused(str(later)) from later
-        except (Failure, RPCError, OSError) as error:
-            said = error.message if isinstance(error, RPCError) else str(error)
-            raise Refused(f"could not {action}: {said or type(error).__name__}") from error
+        except RPCError as error:
+            raise Refused(not_done(action, error)) from error
+        except (Failure, OSError) as error:
+            raise Refused(f"could not {action}: {str(error) or type(error).__name__}") from error
         events.log_done(action)
 
     async def _route(self, action: Action, _config: RolloutConfig, seen: Observation) -> None:
@@ -122,8 +124,14 @@ class Operator:
         build_id, source = action.build_id, action.source
         sample = config.verify.sample
         found = await verify_build(self._client, self._deployment, source, build_id, sample)
+        accepted = ""
+        if config.verify.arguments == "refuse" and found.drifted:
+            known = await version_metadata(self._client, self._deployment, build_id)
+            accepted = known.of_this_code(known.drift_accepted) or "" if known else ""
+            found = found if accepted else refusing_drift(found)
         outcome = "passed" if found.passed else summary(found)
-        events.log_verified(build_id, source, outcome)
+        told = summary(found) if found.drifted else outcome
+        events.log_verified(build_id, source, f"{told}; accepted {accepted}" if accepted else told)
         noted = {source: Note(seen.version(build_id).fingerprint, outcome)}
         await self._routing.annotate(build_id, Metadata(verified=noted))
 

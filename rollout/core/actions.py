@@ -252,6 +252,8 @@ class Plan:
     actions: tuple[Action, ...] = field(default=())
     topic: Hashable = field(default=None, compare=False)
     """What stays equal while numbers in the reason run on, as in a countdown; None: the reason."""
+    holds: bool = field(default=False, compare=False)
+    """Whether analysis holds the step where it is, which `max_hold` bounds."""
 
     @property
     def news(self) -> Hashable:

@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from rollout.core.observation import STATUSES, Observation, Version
+from rollout.core.shares import real_share
 from rollout.core.verdict import safe_to_stop, target_share
 
 __all__ = ["STALE_AFTER", "DeploymentMetrics"]
@@ -73,9 +74,15 @@ class DeploymentMetrics(Collector):
             "When the deployment was last read, in seconds since 1970.",
             value=reading.observation.at.timestamp(),
         )
+        yield GaugeMetricFamily(
+            "rollout_observation_age_seconds",
+            "Seconds since the look that is served began.",
+            value=max(0.0, (self._now() - reading.observation.at).total_seconds()),
+        )
         if fresh:
             yield from _versions(reading.observation, reading.target, self._now())
             yield _routing_changes(reading.observation)
+            yield _unassigned(reading.observation)
 
 
 def _versions(observation: Observation, target: str | None, now: datetime) -> Iterable[Metric]:
@@ -101,6 +108,19 @@ def _versions(observation: Observation, target: str | None, now: datetime) -> It
         "version_drained_since_seconds",
         "When the version was drained, in seconds since 1970; absent while it is not.",
     )
+    waiting = _gauge(
+        "version_waiting_tasks",
+        "Tasks that wait in the version's queues, approximately; absent where not known.",
+    )
+    waiting_age = _gauge(
+        "version_waiting_age_seconds",
+        "For how long the oldest of them has waited, approximately; absent where not known.",
+    )
+    real = _gauge(
+        "version_real_ratio",
+        "Share of new runs, 0 to 1, that the version has really got since the routing last "
+        "changed; absent where not known.",
+    )
     for version in observation.versions:
         labels = _labels(observation, version)
         for name in STATUSES:
@@ -111,7 +131,21 @@ def _versions(observation: Observation, target: str | None, now: datetime) -> It
         _add_known(open_runs, labels, version.open_runs)
         _add_known(workers, labels, version.workers)
         _add_known(drained, labels, version.drained_since)
-    return status, share, open_runs, workers, safe, drained
+        _add_known(waiting, labels, version.backlog)
+        _add_known(waiting_age, labels, version.waiting_age)
+        _add_known(real, labels, real_share(observation, version.build_id))
+    return status, share, open_runs, workers, safe, drained, waiting, waiting_age, real
+
+
+def _unassigned(observation: Observation) -> Metric:
+    runs = GaugeMetricFamily(
+        f"{_PREFIX}_unassigned_runs",
+        "Running workflows on the deployment's task queues that no version has taken yet; absent "
+        "where not known.",
+        labels=("namespace", "deployment_name"),
+    )
+    _add_known(runs, (observation.namespace, observation.deployment), observation.unassigned)
+    return runs
 
 
 def _routing_changes(observation: Observation) -> Metric:
@@ -140,7 +174,7 @@ def _labels(observation: Observation, version: Version) -> tuple[str, ...]:
 
 
 def _add_known(
-    family: GaugeMetricFamily, labels: tuple[str, ...], value: datetime | int | None
+    family: GaugeMetricFamily, labels: tuple[str, ...], value: datetime | float | None
 ) -> None:
     """Add ``value``; what is not known has no series, so that it never reads as zero."""
     if isinstance(value, datetime):

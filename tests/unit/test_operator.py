@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
+from urllib.parse import quote
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,11 +13,17 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.exit import Failure
+from rollout.base.log_records import Record
+from rollout.controller.events import sentence
+from rollout.controller.identity import is_running, only_one
+from rollout.controller.loop import carry_out
 from rollout.controller.operator import Operator
-from rollout.core.actions import Action, ClearRamp, RemoveProgram
+from rollout.controller.refusals import Refusals, last_refusals
+from rollout.core.actions import Action, ClearRamp, Plan, RemoveProgram, SetCurrent, SetRamp
 from rollout.core.config_file import parse
-from rollout.temporal.deletion import NotYet
+from rollout.temporal.deletion import NotYet, delete_version
 from rollout.temporal.routing import Refused
+from rollout.temporal.rpc import WITHOUT_ANSWER
 from tests.support.synthetic_deployment import seen
 
 CONFIG = parse('[deployment]\ntarget = "v2"')
@@ -80,3 +88,77 @@ async def test_what_is_refused_says_what_and_why(
         await make_operator(error).perform(action, CONFIG, seen())
     assert str(refused.value) == told.format(action=action)
     assert logged == []
+
+
+class _Silent:
+    """A routing whose server gives no answer; ``asked`` counts the calls."""
+
+    def __init__(self, status: RPCStatusCode) -> None:
+        self.asked = 0
+        self._status = status
+
+    async def change(self, _action: Action, _token: bytes) -> None:
+        self.asked += 1
+        raise RPCError("", self._status, b"")
+
+
+@pytest.mark.parametrize("status", WITHOUT_ANSWER)
+async def test_a_write_without_an_answer_is_unknown(
+    status: RPCStatusCode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It may have been carried out: neither done nor refused is said, here or in history."""
+    client: Client = _NoServer()  # type: ignore[assignment]
+    operator = Operator(client, "d", "me")
+    routing = _Silent(status)
+    operator._routing = routing  # type: ignore[assignment]
+    monkeypatch.setattr("rollout.base.settings.VAR", tmp_path)
+    (tmp_path / "run").mkdir()
+    refusals = Refusals("d")
+    plan = Plan("progressing", "", (SetRamp("v2", 50.0), SetCurrent("v2")))
+    with capture_logs() as logged:
+        assert await carry_out(plan, operator, CONFIG, seen(), refusals)
+        assert await carry_out(plan, operator, CONFIG, seen(), refusals)
+    told = (
+        f"could not learn whether this was done: ramp v2 to 50 % ({status.name}); "
+        "the next look finds out"
+    )
+    assert [(line["event"], line["reason"]) for line in logged] == [("outcome unknown", told)]
+    assert routing.asked == 2
+    assert last_refusals("d") == [told]
+    record = Record(0.0, "rollout", {"event": "outcome unknown", "reason": told})
+    assert sentence(record) == told
+
+
+@pytest.mark.parametrize("status", WITHOUT_ANSWER)
+async def test_a_deletion_without_an_answer_is_unknown(status: RPCStatusCode) -> None:
+    """The same for the record of a version."""
+
+    class _Service:
+        async def delete_worker_deployment_version(self, *_: object, **__: object) -> None:
+            raise RPCError("", status, b"")
+
+    class _Client:
+        namespace = "n"
+        workflow_service = _Service()
+
+    client: Client = _Client()  # type: ignore[assignment]
+    with pytest.raises(NotYet, match=r"could not learn whether v1 was deleted: .*finds out"):
+        await delete_version(client, "d", "v1", "me")
+
+
+@pytest.mark.parametrize("deployment", ["it's", 'a"b', "release/2026-11", "../x", "ü 1", "%2F"])
+def test_files_of_a_deployment_stay_in_their_folder(
+    deployment: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever it is called, its lock and its refusals have a file each, and no other's."""
+    monkeypatch.setattr("rollout.base.settings.VAR", tmp_path)
+    (tmp_path / "run").mkdir()
+    with only_one(deployment):
+        assert is_running(deployment)
+    Refusals(deployment).note(["no"])
+    assert last_refusals(deployment) == ["no"]
+    quoted = quote(deployment, safe="")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        f"rollout-{quoted}.lock",
+        f"rollout-{quoted}.refusal",
+    }
