@@ -62,11 +62,11 @@ async def _promote(arguments: argparse.Namespace) -> int:
 
 async def _followed(deployment: str, wanted: Promotion) -> Observation | None:
     """What is seen once the build has arrived or was rolled back; None where it is neither."""
-    observer = Observer(await connect(), deployment)
+    observer = Observer(await connect(), deployment, at_once=False)
 
     async def ended() -> Observation | None:
         try:
-            seen = await observer.observe()
+            seen = await observer.observe(wanted.build_id)
         except RPCError:
             return None
         blocked = seen.version(wanted.build_id).blocked

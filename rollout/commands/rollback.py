@@ -62,11 +62,11 @@ async def _rollback(arguments: argparse.Namespace) -> int:
     await written(routing.annotate(bad, blocked))
     change(arguments.config, target=good, rollback=good, promote=None, paused=False)
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
-    observer = Observer(client, seen.deployment)
+    observer = Observer(client, seen.deployment, at_once=False)
 
     async def is_back() -> bool:
         try:
-            now = await observer.observe()
+            now = await observer.observe(bad)
         except RPCError:
             return False
         return now.current == good and now.ramping is None
@@ -77,7 +77,8 @@ async def _rollback(arguments: argparse.Namespace) -> int:
             why = "no controller runs here (`supervisorctl start rollout`)"
         raise Failure(f"new runs do not go to {good} yet: {why or 'see `rollout status`'}")
     print(f"all new runs go to {good}")
-    after = await observer.observe()
+    observer.expire()
+    after = await observer.observe(bad)
     for warning in warnings(after):
         print(f"! {warning}", file=sys.stderr)
     stranded = after.version(bad).open_runs

@@ -67,7 +67,7 @@ def _source(found: Look, now: datetime) -> str | None:
     """Who looked and when, where that is not the controller just now."""
     if found.source == "direct":
         return f"read from the server by this command: {found.why_direct}"
-    age = (now - found.seen.at).total_seconds()
+    age = (now - found.seen.oldest).total_seconds()
     return f"as the controller saw it {age:.0f} s ago" if age > _JUST_NOW else None
 
 

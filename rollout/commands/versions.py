@@ -108,11 +108,13 @@ async def _add(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     name = config.deployment.name
     client = await connect()
-    observer = Observer(client, name)
+    observer = Observer(client, name, at_once=False)
 
     async def registered() -> bool:
         try:
-            return bool((await observer.observe()).version(arguments.build_id).workers)
+            return bool(
+                (await observer.observe(arguments.build_id)).version(arguments.build_id).workers
+            )
         except RPCError:
             return False
 

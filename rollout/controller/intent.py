@@ -44,6 +44,10 @@ class Intent:
         self._copied: Edition | None = None
         self._note()
 
+    def has_changed(self) -> bool:
+        """Whether the file is another than at the last `refresh`."""
+        return _edition(self._path) != self._read
+
     def refresh(self) -> RolloutConfig:
         """Read the file where it has changed; what is in force from now on."""
         edition = _edition(self._path)

@@ -27,6 +27,7 @@ from rollout.core.config import RolloutConfig
 from rollout.core.config_file import differences
 from rollout.core.held import Held
 from rollout.core.observation import Observation
+from rollout.core.pace import Pace
 from rollout.core.plan import plan
 from rollout.supervision.rpc import Supervisor
 from rollout.supervision.survey import Surveyor
@@ -36,9 +37,9 @@ from rollout.temporal.rpc import THROTTLED
 
 __all__ = ["Told", "carry_out", "control"]
 
-PERIOD = 1.0
-WAITING_PERIOD = 0.5
-LONGEST_PERIOD = 5.0  # an operator's new intent waits no longer than this
+PERIOD = 1.0  # after a failure, and then longer each time
+LONGEST_PERIOD = 5.0
+_GLANCE = 0.2  # seconds in which an edit of rollout.toml is noticed
 
 
 async def control(
@@ -51,7 +52,12 @@ async def control(
     # Kept, because what one look cannot tell it knows from those before.
     observer = Observer(client, intent.config.deployment.name, Supervisor(), at_once=False)
     held = Held()
-    operator = Operator(client, intent.config.deployment.name, identity)
+
+    def changed() -> None:
+        observer.expire()
+        publisher.changed()
+
+    operator = Operator(client, intent.config.deployment.name, identity, changed)
     refusals = Refusals(intent.config.deployment.name, publisher.refusals)
     surveyor = Surveyor()
     last: tuple[Action, ...] = ()
@@ -72,7 +78,7 @@ async def control(
             operator.drop(decided.actions)
             held_up = await carry_out(decided, operator, config, seen, refusals)
             metrics.reconciled("refused" if held_up else "ok", decided.phase)
-            period = _longer(period) if held_up else _next_period(decided, last)
+            period = _longer(period) if held_up else _next_period(decided, last, observer.pace)
             last = decided.actions
         except RPCError as error:
             events.log_unreadable(error.message, period)
@@ -85,7 +91,7 @@ async def control(
             metrics.reconciled("error")
             period = _longer(period)
         metrics.throttled(THROTTLED.calls)
-        await asyncio.sleep(period)
+        await _pause(period, intent)
 
 
 async def carry_out(
@@ -135,12 +141,18 @@ class Told:
         self._plan = decided.news
 
 
+async def _pause(period: float, intent: Intent) -> None:
+    """Wait ``period`` seconds, or until rollout.toml is another."""
+    for _ in range(round(period / _GLANCE)):
+        await asyncio.sleep(_GLANCE)
+        if intent.has_changed():
+            return
+
+
 def _longer(period: float) -> float:
     return min(max(2 * period, PERIOD), LONGEST_PERIOD)
 
 
-def _next_period(decided: Plan, last: tuple[Action, ...]) -> float:
+def _next_period(decided: Plan, last: tuple[Action, ...], pace: Pace) -> float:
     """Seconds until the next round: none where what was just done may make more possible."""
-    if decided.actions and decided.actions != last:
-        return 0.0
-    return WAITING_PERIOD if decided.phase == "waiting" else PERIOD
+    return 0.0 if decided.actions and decided.actions != last else pace.routing

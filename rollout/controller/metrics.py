@@ -45,7 +45,8 @@ class ControllerMetrics:
         )
         self._age = Gauge(
             "rollout_observation_age_seconds",
-            "Seconds since the last look at the server that succeeded began; NaN before the first.",
+            "Seconds since the oldest part of the last look at the server was asked for; NaN "
+            "before the first.",
             registry=registry,
         )
         self._age.set_function(lambda: float("nan"))
@@ -59,7 +60,7 @@ class ControllerMetrics:
             self._reconciles.labels(result)
 
     def ages(self, observed_at: Callable[[], datetime | None]) -> None:
-        """Tell how old what was seen is, at each scrape, by when its look began."""
+        """Tell how old what was seen is, at each scrape, by when its oldest part was asked for."""
 
         def age() -> float:
             at = observed_at()

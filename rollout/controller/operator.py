@@ -51,8 +51,12 @@ Work = Callable[[Any, RolloutConfig, Observation], Awaitable[object]]
 class Operator:
     """The controller's hands on one deployment: it performs each action, and tells of it once."""
 
-    def __init__(self, client: Client, deployment: str, identity: str) -> None:
+    def __init__(
+        self, client: Client, deployment: str, identity: str, changed: Callable[[], None]
+    ) -> None:
+        """``changed`` is called when something was done, or may have been."""
         self._client = client
+        self._changed = changed
         self._deployment = deployment
         self._routing: Routing = DeploymentRouting(client, deployment, identity)
         self._fleet = Fleet(Supervisor(), deployment=deployment)
@@ -99,16 +103,27 @@ class Operator:
         except NotYet as later:
             raise Refused(str(later)) from later
         except RPCError as error:
+            self._changed()
             raise Refused(not_done(action, error)) from error
         except (Failure, OSError) as error:
             raise Refused(f"could not {action}: {str(error) or type(error).__name__}") from error
+        self._changed()
         events.log_done(action)
 
     async def _route(self, action: Action, _config: RolloutConfig, seen: Observation) -> None:
         """By the observation's token, so that it is refused where somebody came in between."""
         await self._routing.change(action, seen.conflict_token)
 
-    async def _move(self, action: MoveRuns, _config: RolloutConfig, _seen: Observation) -> None:
+    async def _still(self, seen: Observation) -> None:
+        """Raise `Refused` where the routing has changed since it was ``seen``.
+
+        What is not a change of routing carries no token by which the server would refuse it.
+        """
+        if not await self._routing.is_as_seen(seen):
+            raise Refused("the routing has changed meanwhile; the next look decides anew")
+
+    async def _move(self, action: MoveRuns, _config: RolloutConfig, seen: Observation) -> None:
+        await self._still(seen)
         async with self._batch:  # by default a server runs one a namespace
             await self._routing.move_runs(action.source, action.target)
 
@@ -147,7 +162,8 @@ class Operator:
         entries = Metadata(unblocked=once)
         await self._routing.annotate(action.build_id, entries, remove=(BLOCKED,))
 
-    async def _stop(self, action: StopProgram, _config: RolloutConfig, _seen: Observation) -> None:
+    async def _stop(self, action: StopProgram, _config: RolloutConfig, seen: Observation) -> None:
+        await self._still(seen)
         # Not waited for: a drain takes its time, and its state says how far it is.
         await self._fleet.stop(action.build_id, wait=False)
 
@@ -157,13 +173,15 @@ class Operator:
         await self._fleet.start(action.build_id)
 
     async def _remove(
-        self, action: RemoveProgram, _config: RolloutConfig, _seen: Observation
+        self, action: RemoveProgram, _config: RolloutConfig, seen: Observation
     ) -> None:
+        await self._still(seen)
         await self._fleet.remove(action.build_id)
 
     async def _delete(
-        self, action: DeleteVersion, _config: RolloutConfig, _seen: Observation
+        self, action: DeleteVersion, _config: RolloutConfig, seen: Observation
     ) -> None:
+        await self._still(seen)
         # Mostly nothing is left to remove; a controller killed while it removed left some.
         await self._fleet.remove(action.build_id)
         await self._routing.delete(action.build_id)

@@ -43,9 +43,9 @@ class Publisher:
 
     @property
     def observed_at(self) -> datetime | None:
-        """When the last look that succeeded began; None before the first."""
+        """When the oldest part of the last look that succeeded was asked for; None before it."""
         seen = self._last.observation
-        return seen.at if seen else None
+        return seen.oldest if seen else None
 
     def intent(self, intent: Intent) -> None:
         """What rollout.toml asks for, as the next round follows it."""
@@ -55,6 +55,10 @@ class Publisher:
     def round(self, seen: Observation, decided: Plan) -> None:
         """What was seen, and what is to be done about it."""
         self._change(observation=seen, decided=Decision.of(decided), unread=None)
+
+    def changed(self) -> None:
+        """Something was done, or may have been: the look before does not show it."""
+        self._change(changed_at=datetime.now(timezone.utc))
 
     def unread(self, why: str) -> None:
         """The look failed: what was seen before stays, and grows old."""

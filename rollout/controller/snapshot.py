@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -25,10 +26,13 @@ __all__ = ["FRESH", "VERSION", "Announcement", "Decision", "Deed", "Snapshot", "
 
 VERSION = 1
 
-FRESH = 10.0
+FRESH = 15.0
 """Seconds after which a reader looks for itself, rather than to show what the controller saw."""
 
 _TIMEOUT = 2.0
+_PATIENCE = 2.0
+"""Seconds for which a reader waits for a look that shows what was just done."""
+_AGAIN = 0.1
 _MOST_BYTES = 64 * 1024 * 1024
 
 
@@ -75,6 +79,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     decided: Decision | None = None
     unread: str | None = None
     """Why the newest look failed; None where it did not."""
+    changed_at: datetime | None = None
+    """When the controller last did something that an older look does not show."""
     refusals: tuple[str, ...] = ()
     """What could not be done in the last round."""
     deeds: tuple[Deed, ...] = ()
@@ -86,6 +92,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     config_file: str = ""
     config_problem: str | None = None
     """Why the file as it is now is not followed; None where it is."""
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether something has been done since the look."""
+        seen = self.observation
+        return seen is not None and self.changed_at is not None and seen.at < self.changed_at
 
     @property
     def server(self) -> Server:
@@ -131,7 +143,7 @@ def read(
         raise Unanswered("no controller answers here")
     if not server.is_same(Server(place.address, place.namespace)):
         raise Unanswered(f"the controller here asks {place.address}, namespace {place.namespace}")
-    snapshot = _asked(place)
+    snapshot = _settled(place)
     if not server.is_same(snapshot.server):
         raise Unanswered(f"the controller here asks {snapshot.address}, {snapshot.namespace}")
     seen = snapshot.observation
@@ -149,6 +161,16 @@ def _announced(deployment: str) -> Announcement | None:
         return msgspec.json.decode(run_file(deployment, "api.json").read_bytes(), type=Announcement)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def _settled(place: Announcement) -> Snapshot:
+    """What the controller tells once it has looked at what it last did."""
+    deadline = time.monotonic() + _PATIENCE
+    while (snapshot := _asked(place)).is_outdated:
+        if time.monotonic() > deadline:
+            raise Unanswered("the controller here has not looked since it last did something")
+        time.sleep(_AGAIN)
+    return snapshot
 
 
 def _asked(place: Announcement) -> Snapshot:

@@ -79,8 +79,10 @@ class Version:
     started: int | None = None
     """Runs that began since the routing last changed and are on it, children left out; None where
     that was not counted."""
+    counted_at: datetime | None = None
+    """When its open runs were asked for, where older than the rest; None: with it."""
     described_at: datetime | None = None
-    """When its metadata and its backlog were asked for; None: with everything else."""
+    """When its metadata and its backlog were asked for; None: with the rest."""
     workers: int | None = None
     """Worker processes whose heartbeat goes on; None where the list failed."""
     returning: int = 0
@@ -227,7 +229,10 @@ class Observation:
     deployment: str
     namespace: str
     at: datetime
-    """When its first question was asked: nothing in it is newer than it claims to be."""
+    """When its first question was asked, after which the routing was read: nothing of that is newer
+    than it claims to be."""
+    parts_at: datetime | None = None
+    """When everything beside the routing was asked for, where that is older; None: at `at`."""
     exists: bool = True
     """Whether the server knows the deployment."""
     current: str | None = None
@@ -258,6 +263,11 @@ class Observation:
     """Whether the server refused questions of this look, because there were too many."""
     problems: tuple[str, ...] = ()
     """What could not be read, a sentence each."""
+
+    @property
+    def oldest(self) -> datetime:
+        """When its oldest part was asked for, but for versions that say so themselves."""
+        return min(self.at, self.parts_at or self.at)
 
     def version(self, build_id: str) -> Version:
         """The version ``build_id``, `unregistered` where the server does not know it."""

@@ -50,8 +50,8 @@ def status_document(
         "manager": seen.manager or None,
         "phase": decided.phase,
         "reason": decided.reason,
-        "observed_at": seen.at.isoformat(),
-        "age_seconds": round(max(0.0, (now - seen.at).total_seconds()), 3),
+        "observed_at": seen.oldest.isoformat(),
+        "age_seconds": round(max(0.0, (now - seen.oldest).total_seconds()), 3),
         "source": source.name,
         "server": {"address": source.address, "namespace": seen.namespace},
         "unassigned_runs": seen.unassigned,
@@ -78,10 +78,12 @@ def _version(seen: Observation, build_id: str, target: str, now: datetime) -> di
         "real_share": None if real is None else round(real, 4),
         "real_samples": None if real is None else real_samples(seen),
         "open_runs": version.open_runs,
+        "open_runs_at": _no_later(version.counted_at, seen),
         "open_pinned": version.open_pinned,
         "open_auto_upgrade": _less(version.open_runs, version.open_pinned),
         "waiting_tasks": version.backlog,
         "waiting_age_seconds": version.waiting_age,
+        "waiting_at": _no_later(version.described_at, seen),
         "workers": version.workers,
         "process": version.process,
         "safe_to_stop": verdict.safe_to_stop,
@@ -90,6 +92,11 @@ def _version(seen: Observation, build_id: str, target: str, now: datetime) -> di
             for point in verdict.evidence
         ],
     }
+
+
+def _no_later(asked_at: datetime | None, seen: Observation) -> str:
+    """When a part of a version was asked for, in RFC 3339."""
+    return min(asked_at or seen.oldest, seen.oldest).isoformat()
 
 
 def _less(whole: int | None, part: int | None) -> int | None:

@@ -134,13 +134,13 @@ def _fresh(seen: Observation, version: Version, now: datetime) -> Evidence:
     The server stops checking a version once it is drained, and its queues get nothing new from
     then on: what was read of them later than that does not age.
     """
-    age = now - seen.at
+    age = now - min(seen.oldest, version.counted_at or seen.oldest)
     told = f"read {_seconds(age)} s ago"
     if version.status == "draining" and version.drainage_checked_at:
         checked = now - version.drainage_checked_at
         told = f"read {_seconds(max(age, checked))} s ago"
         age = max(age, checked)
-    if version.described_at is not None and version.described_at < seen.at:
+    if version.described_at is not None and version.described_at < seen.oldest:
         described = now - version.described_at
         told += f", its queues {_seconds(described)} s ago"
         closed_at = version.drained_since if version.status == "drained" else None
@@ -165,7 +165,7 @@ def _open_runs(seen: Observation, version: Version) -> Evidence:
             f"no pinned run is open on {name}; "
             f"{elsewhere:,} auto-upgrade {runs} go on elsewhere at their next task"
         )
-    if version.zero_since is None or seen.at - version.zero_since < APART:
+    if version.zero_since is None or seen.oldest - version.zero_since < APART:
         once = f"{told}, but that was seen only once, and a chain of runs may just go on"
         return Evidence("open_runs", False, once)
     return Evidence("open_runs", True, told)

@@ -76,8 +76,8 @@ class DeploymentMetrics(Collector):
         )
         yield GaugeMetricFamily(
             "rollout_observation_age_seconds",
-            "Seconds since the look that is served began.",
-            value=max(0.0, (self._now() - reading.observation.at).total_seconds()),
+            "Seconds since the oldest part of what is served was asked for.",
+            value=max(0.0, (self._now() - reading.observation.oldest).total_seconds()),
         )
         if fresh:
             yield from _versions(reading.observation, reading.target, self._now())

@@ -32,7 +32,6 @@ PERIOD = 2.0
 
 _LONGEST_PAUSE = 10.0
 _LEAST_PAUSE = 0.2  # however many events come, supervisord has children to start
-_OBSERVE_TIMEOUT = 10.0
 
 
 async def watch_supervisor(
@@ -79,14 +78,14 @@ async def watch_deployment(
             seen = await looks.at(config.deployment.name)
         except (Misuse, Refused):  # a person has to see it
             raise
-        except (Failure, RPCError, asyncio.TimeoutError) as error:
+        except (Failure, RPCError) as error:
             metrics.missed()
-            unread.now(str(error) or f"no answer within {_OBSERVE_TIMEOUT:g} s")
+            unread.now(str(error))
             pause = min(2 * pause, _LONGEST_PAUSE)
         else:
             metrics.saw(seen, config.deployment.target)
             unread.now("; ".join(seen.problems) or None)
-            pause = PERIOD
+            pause = looks.pause
         await asyncio.sleep(pause)
 
 
@@ -98,6 +97,8 @@ class _Looks:
         self._client: Client | None = None
         self._observer: tuple[str, Observer] | None = None
         self._source = ""
+        self.pause = PERIOD
+        """Seconds until another look is worth its questions."""
 
     async def at(self, deployment: str) -> Observation:
         """What is seen of ``deployment``. Raises `Failure` or `RPCError` where nobody can say."""
@@ -107,7 +108,7 @@ class _Looks:
             self._told(f"the server: {none}")
             return await self._own(deployment)
         self._told("the controller")
-        self._observer = None
+        self._observer, self.pause = None, PERIOD
         return seen
 
     async def _own(self, deployment: str) -> Observation:
@@ -116,7 +117,10 @@ class _Looks:
         if self._observer is None or self._observer[0] != deployment:
             own = Observer(self._client, deployment, self._supervisor, at_once=False)
             self._observer = (deployment, own)
-        return await asyncio.wait_for(self._observer[1].observe(), _OBSERVE_TIMEOUT)
+        observer = self._observer[1]
+        seen = await observer.observe()
+        self.pause = max(PERIOD, observer.pace.routing)
+        return seen
 
     def _told(self, source: str) -> None:
         """Log whom the looks come from, when that changes."""

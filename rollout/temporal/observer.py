@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 from temporalio.api.deployment.v1 import RoutingConfig, WorkerDeploymentInfo
@@ -20,16 +19,14 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from rollout.core.liveness import Liveness
-from rollout.core.observation import Observation, Ramp, Status, Version
-from rollout.core.zeros import zeros
+from rollout.core.observation import Observation, Ramp, Version
+from rollout.core.pace import MOVING, Pace, pace
 from rollout.supervision.rpc import Supervisor
-from rollout.temporal.new_runs import Unassigned, count_starts, count_unassigned
-from rollout.temporal.open_runs import count_open_runs
+from rollout.temporal.parts import Parts, PartsReader
 from rollout.temporal.programs import NO_PROGRAMS, Programs, programs_by_build
 from rollout.temporal.rpc import THROTTLED, TIMEOUT, latest, patiently, time_of
-from rollout.temporal.versions import Described, Summary, describe_version, status_of
-from rollout.temporal.workers import Polled, Workers, heartbeats, workers_of
+from rollout.temporal.versions import Summary, status_of
+from rollout.temporal.workers import Workers
 
 __all__ = ["Observer"]
 
@@ -38,24 +35,16 @@ SETTLING_CAP = timedelta(seconds=15)
 IN_PROGRESS for ever although it has, so a change older than this is taken as settled."""
 
 
-_ROUND = 10.0
-"""Seconds that one whole look may take."""
-
-_STARTS_PERIOD = timedelta(seconds=5)
-"""How often starts are counted: the counts are for judging shares, not for reacting."""
-
-_DESCRIBED_A_LOOK = 3
-"""So many versions are described in one look, however many there are: the routed ones, and in
-turn the others. What was not described in a look keeps the time at which it was."""
+_ROUND = 20.0
+"""Seconds that one whole look may take: each question has 5, and few wait for another's answer."""
 
 
 class Observer:
     """Observes one worker deployment, again and again.
 
-    What one look cannot tell it remembers from the last ones: whose heartbeat goes on, and what
-    was said of versions that are not described each time. With ``at_once`` every version is
-    described in each look, for one who looks once; otherwise the number of calls a look does not
-    grow with the number of versions.
+    What one look cannot tell it remembers from the last ones: whose heartbeat goes on, since when
+    no run is open, and, unless it looks ``at_once`` at everything, the parts that need not be read
+    each time (`Pace.parts`).
     """
 
     def __init__(
@@ -69,18 +58,16 @@ class Observer:
         self._client = client
         self.deployment = deployment
         self._supervisor = supervisor
-        self._at_once = at_once
-        self._liveness = Liveness()
-        self._described: dict[str, Described] = {}
-        self._started: tuple[datetime, datetime, dict[str, int | None]] | None = None
-        self._elsewhere: Mapping[str, int] = {}
-        self._zeros: Mapping[str, datetime] = {}
+        self._parts = PartsReader(client, deployment, at_once=at_once)
+        self._asked: tuple[str | None, datetime] = (None, datetime.now(timezone.utc))
+        self.pace: Pace = MOVING
+        """How soon another look is worth its questions, after the last one."""
 
     async def observe(self, wanted: str | None = None) -> Observation:
-        """Look once. The version ``wanted`` is described each time, as the routed ones are.
+        """Look once. The version ``wanted`` is described with the routed ones.
 
         Raises `RPCError` where the deployment itself cannot be read, or the look as a whole takes
-        longer than 10 s.
+        longer than 20 s.
         """
         try:
             return await asyncio.wait_for(self._observe(wanted), _ROUND)
@@ -91,18 +78,37 @@ class Observer:
                 b"",
             ) from error
 
+    def expire(self) -> None:
+        """Something was changed: the next look reads every part anew."""
+        self._parts.expire()
+
+    async def is_as_seen(self, seen: Observation) -> bool:
+        """Whether the routing is still what it was in ``seen``. Raises `RPCError`."""
+        return (await self._describe()).conflict_token == seen.conflict_token
+
     async def _observe(self, wanted: str | None) -> Observation:
         began, throttled = datetime.now(timezone.utc), THROTTLED.calls
+        if wanted != self._asked[0]:
+            self._asked = (wanted, began)
         problems: list[str] = []
         programs = await programs_by_build(self._supervisor, self.deployment, problems)
         deployment = await self._describe()
         info = deployment.worker_deployment_info
         routing = info.routing_config
-        read = await self._read(info, wanted, programs, problems)
-        return Observation(
+        parts = (
+            await self._parts.read(info, wanted, programs, self.pace.parts)
+            if info.version_summaries
+            else Parts(began)
+        )
+        workers = parts.workers(programs)
+        versions = [
+            _version(summary, parts, programs, workers) for summary in info.version_summaries
+        ]
+        seen = Observation(
             deployment=self.deployment,
             namespace=self._client.namespace,
             at=began,
+            parts_at=min(parts.at, began),
             exists=deployment.HasField("worker_deployment_info"),
             current=routing.current_deployment_version.build_id or None,
             ramping=_ramp(routing),
@@ -111,14 +117,16 @@ class Observer:
             routing_settled=_settled(info, began),
             conflict_token=deployment.conflict_token,
             manager=info.manager_identity,
-            versions=tuple(sorted(_with_strangers(read.versions, programs), key=_by_age)),
-            unassigned=read.unassigned.total,
-            stuck=read.unassigned.stuck,
-            elsewhere=read.elsewhere,
-            skewed=read.skewed,
+            versions=tuple(sorted(_with_strangers(versions, programs), key=_by_age)),
+            unassigned=parts.unassigned.total,
+            stuck=parts.unassigned.stuck,
+            elsewhere=parts.elsewhere,
+            skewed=workers.skewed,
             throttled=THROTTLED.calls > throttled,
-            problems=tuple(problems),
+            problems=(*problems, *parts.problems),
         )
+        self.pace = pace(seen, wanted, self._asked[1], datetime.now(timezone.utc))
+        return seen
 
     async def _describe(self) -> DescribeWorkerDeploymentResponse:
         """What the server says of the deployment; an empty answer where it does not know it."""
@@ -136,124 +144,6 @@ class Observer:
             raise
         return reply
 
-    async def _read(
-        self,
-        info: WorkerDeploymentInfo,
-        wanted: str | None,
-        programs: Mapping[str, Programs],
-        problems: list[str],
-    ) -> _Read:
-        """Everything but the routing; what could not be read is added to ``problems``."""
-        summaries = {each.deployment_version.build_id: each for each in info.version_summaries}
-        if not summaries:
-            return _Read()
-        statuses = {build_id: status_of(each) for build_id, each in summaries.items()}
-        workers, open_runs, started, _ = await asyncio.gather(
-            self._workers(programs, problems),
-            count_open_runs(self._client, self.deployment, statuses, problems),
-            self._starts(info.routing_config),
-            self._describe_some(statuses, wanted, problems),
-        )
-        versions = [
-            _version(
-                summary,
-                self._described.get(build_id, Described(known=False)),
-                programs.get(build_id, NO_PROGRAMS),
-                _Counts(
-                    open_runs.total.get(build_id),
-                    open_runs.pinned.get(build_id),
-                    started.get(build_id),
-                ),
-                workers.of(build_id),
-            )
-            for build_id, summary in summaries.items()
-        ]
-        holding = {version.build_id: version.holding for version in versions}
-        self._zeros = zeros(self._zeros, holding, datetime.now(timezone.utc))
-        versions = [replace(v, zero_since=self._zeros.get(v.build_id)) for v in versions]
-        unassigned = await count_unassigned(
-            self._client, self._task_queues(workers), datetime.now(timezone.utc), problems
-        )
-        # A version that has just registered is unknown to the description and known to its runs:
-        # only what two looks have missed is forgotten.
-        lost, self._elsewhere = self._elsewhere, open_runs.elsewhere
-        elsewhere = {b: n for b, n in open_runs.elsewhere.items() if b in lost or self._at_once}
-        return _Read(versions, unassigned, elsewhere, workers.skewed)
-
-    async def _workers(self, programs: Mapping[str, Programs], problems: list[str]) -> Workers:
-        now = datetime.now(timezone.utc)
-        try:
-            found = await heartbeats(self._client, deployment=self.deployment)
-        except RPCError as error:
-            problems.append(f"the workers could not be listed: {error.message}")
-            return Workers()
-        self._liveness = self._liveness.saw(found, now)
-        return workers_of(self._liveness, programs, now)
-
-    async def _describe_some(
-        self, statuses: Mapping[str, Status], wanted: str | None, problems: list[str]
-    ) -> None:
-        """Describe the versions whose turn it is, and keep what was said of the others."""
-        chosen = list(statuses)
-        if not self._at_once:
-            never = datetime.min.replace(tzinfo=timezone.utc)
-
-            def turn(build_id: str) -> tuple[bool, datetime]:
-                known = self._described.get(build_id)
-                routed = statuses[build_id] in ("current", "ramping") or build_id == wanted
-                return not routed, (known.at if known and known.at else never)
-
-            chosen = sorted(statuses, key=turn)
-            # However many are described each time, the others have their turn.
-            each_time = sum(not turn(build_id)[0] for build_id in statuses)
-            chosen = chosen[: max(_DESCRIBED_A_LOOK, each_time + 1)]
-        described = await asyncio.gather(
-            *(describe_version(self._client, self.deployment, each, problems) for each in chosen)
-        )
-        kept = {b: known for b, known in self._described.items() if b in statuses}
-        self._described = kept | dict(zip(chosen, described, strict=True))
-
-    async def _starts(self, routing: RoutingConfig) -> dict[str, int | None]:
-        """Who has got how many new runs since the routing last changed, counted every 5 s."""
-        since = latest(time_of(routing.current_version_changed_time), _ramping_changed_at(routing))
-        if since is None:
-            return {}
-        now = datetime.now(timezone.utc)
-        if self._started is not None:
-            counted, of, starts = self._started
-            if of == since and now - counted < _STARTS_PERIOD:
-                return starts
-        versions = (routing.current_deployment_version, routing.ramping_deployment_version)
-        routed = [version.build_id for version in versions if version.build_id]
-        starts = await count_starts(self._client, self.deployment, routed, since)
-        self._started = (now, since, starts)
-        return starts
-
-    def _task_queues(self, workers: Workers) -> frozenset[str]:
-        """The task queues on which new runs of the deployment may wait."""
-        polled = [each.queues for each in workers.by_build.values()]
-        described = [each.queues for each in self._described.values()]
-        return frozenset().union(*polled, *described)
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """What visibility says of one version; None where it did not say."""
-
-    open_runs: int | None = None
-    pinned: int | None = None
-    started: int | None = None
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What was read besides the routing."""
-
-    versions: Sequence[Version] = ()
-    unassigned: Unassigned = field(default_factory=Unassigned)
-    elsewhere: Mapping[str, int] = field(default_factory=dict)
-    skewed: tuple[str, ...] = ()
-
 
 def _with_strangers(versions: Sequence[Version], programs: Mapping[str, Programs]) -> list[Version]:
     """``versions``, and those that only a program here knows."""
@@ -269,18 +159,21 @@ def _with_strangers(versions: Sequence[Version], programs: Mapping[str, Programs
 
 
 def _version(
-    summary: Summary,
-    described: Described,
-    programs: Programs,
-    counts: _Counts,
-    workers: Polled,
+    summary: Summary, parts: Parts, programs: Mapping[str, Programs], workers: Workers
 ) -> Version:
     """One version, of what was read about it in several places."""
+    build_id = summary.deployment_version.build_id
+    described, counted, polled = (
+        parts.of(build_id),
+        parts.open_runs.of(build_id),
+        workers.of(build_id),
+    )
+    mine = programs.get(build_id, NO_PROGRAMS)
     status = status_of(summary)
     metadata = described.metadata
     drainage = summary.drainage_info
     return Version(
-        summary.deployment_version.build_id,
+        build_id,
         status,
         strategy=metadata.strategy,
         version_set=metadata.version_set,
@@ -301,17 +194,19 @@ def _version(
         else time_of(summary.last_deactivation_time),
         drained_since=time_of(drainage.last_changed_time) if status == "drained" else None,
         drainage_checked_at=time_of(drainage.last_checked_time),
-        open_runs=counts.open_runs,
-        open_pinned=counts.pinned,
-        started=counts.started,
+        open_runs=counted.total,
+        open_pinned=counted.pinned,
+        counted_at=counted.at,
+        zero_since=parts.zeros.get(build_id),
+        started=parts.started.get(build_id),
         backlog=described.backlog,
         waiting_age=described.waiting_age,
-        workers=workers.alive,
-        returning=workers.returning,
-        queues=None if workers.alive is None else workers.queues,
-        process=programs.state,
-        partly_stopped=programs.partly_stopped,
-        started_at=programs.started_at,
+        workers=polled.alive,
+        returning=polled.returning,
+        queues=None if polled.alive is None else polled.queues,
+        process=mine.state,
+        partly_stopped=mine.partly_stopped,
+        started_at=mine.started_at,
     )
 
 

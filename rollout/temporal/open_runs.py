@@ -1,15 +1,15 @@
 """The running workflows of each version, counted by visibility, and what the counts leave out.
 
-The number of questions a look does not grow with the number of versions: a server answers 10 a
-second by default (dynamic config `frontend.namespaceRPS.visibility`).
+The number of questions a look does not grow with the number of versions.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -25,134 +25,203 @@ from rollout.temporal.visibility import (
     open_runs_query,
 )
 
-__all__ = ["OpenRuns", "count_open_runs"]
+__all__ = ["Counted", "OpenRunCounts", "OpenRuns"]
 
+_ROUTED: tuple[Status, ...] = ("current", "ramping")
 _WITHOUT_RUNS: tuple[Status, ...] = ("created", "inactive", "drained")
 
-_MOST_BY_NAME = 6
-"""So many versions are counted one by one in one look; the others are known together."""
+_BY_NAME = 3
+"""So many versions are counted one by one in one look; the others keep what was counted of them."""
+
+_FIRST_BY_NAME = 12
+"""...and so many while some have never been counted."""
 
 _MOST_LISTED = 200
 """So many runs are looked at one by one where the counts leave some out."""
 
 
 @dataclass(frozen=True)
-class OpenRuns:
-    """Running workflows by build id; None, or missing, where they could not be counted."""
+class Counted:
+    """The running workflows of one version; None where they could not be counted."""
 
-    total: Mapping[str, int | None] = field(default_factory=dict)
-    pinned: Mapping[str, int | None] = field(default_factory=dict)
+    total: int | None = None
+    pinned: int | None = None
     """Of those the ones that cannot go on elsewhere."""
+    at: datetime | None = None
+    """Before which nothing of this was read; None: never."""
+
+
+@dataclass(frozen=True)
+class OpenRuns:
+    """Running workflows by build id."""
+
+    versions: Mapping[str, Counted] = field(default_factory=dict)
     elsewhere: Mapping[str, int] = field(default_factory=dict)
     """On versions of the deployment that were not asked for, such as the server has forgotten."""
 
+    def of(self, build_id: str) -> Counted:
+        """Those of one version."""
+        return self.versions.get(build_id, Counted())
 
-async def count_open_runs(
-    client: Client, deployment: str, statuses: Mapping[str, Status], problems: list[str]
-) -> OpenRuns:
-    """Count the runs of the builds in ``statuses``; what failed is added to ``problems``.
 
-    Those that should have none are counted together, and by name only where they have some
-    after all. What is on none of them is looked at run by run: it is on a version that the
-    server has forgotten, or on one that the server counts wrongly (`is_countable`).
+class OpenRunCounts:
+    """Counts the open runs of one deployment's versions, again and again.
+
+    Those that had none are counted together, by what is on none of the others. Where that finds
+    some after all they are looked at run by run: they are on one of these versions, on one that
+    the server has forgotten, or on one that it counts wrongly (`is_countable`). The versions with
+    runs are counted by name, the routed ones each time and the others in turn.
     """
-    if not is_countable(deployment):
-        problems.append(f"the server cannot count the runs of a deployment called {deployment!r}")
-        return OpenRuns()
-    counting = _Counting(client, deployment, problems)
-    rest = await counting.rest(statuses)
-    total = await counting.totals(statuses)
-    for build_id in statuses:
-        if rest is None or not is_countable(build_id):
-            total[build_id] = None if rest is None else rest.pop(build_id, 0)
-    return OpenRuns(total, await counting.pinned(total, statuses), rest or {})
+
+    def __init__(self, client: Client, deployment: str, *, at_once: bool) -> None:
+        self._client = client
+        self._deployment = deployment
+        self._at_once = at_once
+        self._known: dict[str, Counted] = {}
+
+    async def look(self, statuses: Mapping[str, Status], problems: list[str]) -> OpenRuns:
+        """Count the runs of the builds in ``statuses``; what failed is added to ``problems``."""
+        if not is_countable(self._deployment):
+            problems.append(
+                f"the server cannot count the runs of a deployment called {self._deployment!r}"
+            )
+            return OpenRuns()
+        began = datetime.now(timezone.utc)
+        with_runs = [build_id for build_id in statuses if self._may_have_runs(build_id, statuses)]
+        chosen = self._in_turn(with_runs, statuses)
+        asked = _Asked(self._client, self._deployment, problems)
+        rest, totals, auto = await asyncio.gather(
+            asked.rest(with_runs), asked.totals(chosen), asked.auto_upgrade()
+        )
+        known = {b: self._known.get(b, Counted()) for b in with_runs}
+        for build_id, total in totals.items():
+            known[build_id] = Counted(total, total if auto == 0 else None, began)
+        if auto != 0:
+            some = [build_id for build_id in chosen if totals[build_id]]
+            pinned = await asked.pinned(some) if auto else {}
+            for build_id in chosen:
+                of_none = 0 if totals[build_id] == 0 else None
+                known[build_id] = replace(known[build_id], pinned=pinned.get(build_id, of_none))
+        for build_id in statuses.keys() - known.keys():
+            # What the server counts wrongly it lists rightly, and its pinned runs as well.
+            on_it = None if rest is None else rest.pop(build_id, _Runs())
+            known[build_id] = Counted(None, None, began)
+            if on_it is not None:
+                known[build_id] = Counted(on_it.total, on_it.pinned, began)
+        self._contradicted(known, rest or {}, problems)
+        self._known = known
+        elsewhere = {b: runs.total for b, runs in (rest or {}).items() if b not in statuses}
+        return OpenRuns(known, elsewhere)
+
+    def _may_have_runs(self, build_id: str, statuses: Mapping[str, Status]) -> bool:
+        """Whether a version is counted by name."""
+        if not is_countable(build_id):
+            return False
+        if statuses[build_id] in _ROUTED:
+            return True
+        known = self._known.get(build_id)
+        if known is None or known.at is None:
+            return statuses[build_id] not in _WITHOUT_RUNS
+        return known.total != 0
+
+    def _in_turn(self, with_runs: Collection[str], statuses: Mapping[str, Status]) -> list[str]:
+        """Those that are counted by name this time."""
+        if self._at_once:
+            return list(with_runs)
+
+        def turn(build_id: str) -> tuple[bool, bool, float]:
+            at = self._known.get(build_id, Counted()).at
+            routed = statuses[build_id] in _ROUTED
+            return not routed, at is not None, at.timestamp() if at else 0.0
+
+        routed = sum(not turn(build_id)[0] for build_id in with_runs)
+        never = sum(not turn(build_id)[1] for build_id in with_runs)
+        number = max(_BY_NAME, routed + 1, min(never, _FIRST_BY_NAME))
+        return sorted(with_runs, key=turn)[:number]
+
+    def _contradicted(
+        self, known: dict[str, Counted], rest: Mapping[str, _Runs], problems: list[str]
+    ) -> None:
+        """What is on a version by one answer of the server's, and not by another, is not known."""
+        for build_id in known.keys() & rest.keys():
+            problems.append(f"the server's counts of {build_id} contradict each other")
+            known[build_id] = replace(known[build_id], total=None, pinned=None)
 
 
 @dataclass
-class _Counting:
+class _Runs:
+    """Runs that were looked at one by one."""
+
+    total: int = 0
+    pinned: int = 0
+
+
+@dataclass
+class _Asked:
+    """The single questions."""
+
     client: Client
     deployment: str
     problems: list[str]
 
-    async def totals(self, statuses: Mapping[str, Status]) -> dict[str, int | None]:
-        countable = [build_id for build_id in statuses if is_countable(build_id)]
-        idle = [build_id for build_id in countable if statuses[build_id] in _WITHOUT_RUNS]
-        counts: dict[str, int | None] = {}
-        if idle and await self._count(open_runs_query(self.deployment, *idle), idle) == 0:
-            counts = dict.fromkeys(idle, 0)
-        by_name = [build_id for build_id in countable if build_id not in counts]
-        by_name.sort(key=lambda build_id: _matters(statuses[build_id]))
-        found = await asyncio.gather(
-            *(
-                self._count(open_runs_query(self.deployment, build_id), [build_id])
-                for build_id in by_name[:_MOST_BY_NAME]
-            )
-        )
-        return {
-            **dict.fromkeys(statuses),
-            **counts,
-            **dict(zip(by_name[:_MOST_BY_NAME], found, strict=True)),
-        }
+    async def totals(self, build_ids: Collection[str]) -> dict[str, int | None]:
+        """Counted one by one."""
+        return await self._each(build_ids, "")
 
-    async def pinned(
-        self, total: Mapping[str, int | None], statuses: Mapping[str, Status]
-    ) -> dict[str, int | None]:
+    async def pinned(self, build_ids: Collection[str]) -> dict[str, int | None]:
+        """Of those the pinned ones."""
+        return await self._each(build_ids, f" AND {_PINNED}")
+
+    async def auto_upgrade(self) -> int | None:
+        """How many can go on elsewhere, of all versions together."""
         auto = f"{of_deployment(self.deployment)} AND {RUNNING} AND {_AUTO_UPGRADE}"
-        if await self._count(auto, ["auto-upgrade workflows"]) == 0:
-            return dict(total)
-        with_runs = [build_id for build_id, number in total.items() if number]
-        with_runs.sort(key=lambda build_id: _matters(statuses[build_id]))
-        found = await asyncio.gather(
-            *(
-                self._count(
-                    f"{open_runs_query(self.deployment, build_id)} AND {_PINNED}", [build_id]
-                )
-                for build_id in with_runs[:_MOST_BY_NAME]
-            )
-        )
-        known: dict[str, int | None] = {
-            build_id: 0 if number == 0 else None for build_id, number in total.items()
-        }
-        counted = dict(zip(with_runs[:_MOST_BY_NAME], found, strict=True))
-        # A server that counts a build wrongly counts its pinned runs wrongly as well.
-        return known | {b: number for b, number in counted.items() if is_countable(b)}
+        return await self._count(auto, "auto-upgrade workflows")
 
-    async def rest(self, statuses: Mapping[str, Status]) -> dict[str, int] | None:
-        """By build id, the runs on none of the versions; None where that could not be found out."""
-        query = f"{not_on(self.deployment, statuses)} AND {RUNNING}"
-        number = await self._count(query, ["all versions"])
+    async def rest(self, build_ids: Collection[str]) -> dict[str, _Runs] | None:
+        """By build id, the runs on none of ``build_ids``; None where that was not found out."""
+        query = f"{not_on(self.deployment, build_ids)} AND {RUNNING}"
+        number = await self._count(query, "all other versions" if build_ids else "all versions")
         if not number:
             return None if number is None else {}
         if number > _MOST_LISTED:
-            self.problems.append(f"{number} runs are open on versions that cannot be counted")
+            self.problems.append(
+                f"{number:,} runs are open on versions that should have none: too many to look at "
+                "one by one"
+            )
             return None
-        found: Counter[str] = Counter()
+        versions: Counter[str] = Counter()
+        pinned: Counter[str] = Counter()
         try:
             async for run in self.client.list_workflows(
                 query, limit=_MOST_LISTED, rpc_timeout=TIMEOUT
             ):
-                version = run.search_attributes.get("TemporalWorkerDeploymentVersion", [""])[0]
-                found[str(version).removeprefix(f"{self.deployment}:")] += 1
+                attributes = run.search_attributes
+                version = str(attributes.get("TemporalWorkerDeploymentVersion", [""])[0])
+                build_id = version.removeprefix(f"{self.deployment}:")
+                versions[build_id] += 1
+                behavior = attributes.get("TemporalWorkflowVersioningBehavior", ["Pinned"])[0]
+                pinned[build_id] += behavior != "AutoUpgrade"
         except RPCError as error:
             self.problems.append(f"the runs of unknown versions cannot be listed: {error.message}")
             return None
-        return dict(found)
+        return {build_id: _Runs(n, pinned[build_id]) for build_id, n in versions.items()}
 
-    async def _count(self, query: str, of: Sequence[str]) -> int | None:
+    async def _each(self, build_ids: Collection[str], condition: str) -> dict[str, int | None]:
+        found = await asyncio.gather(
+            *(
+                self._count(open_runs_query(self.deployment, build_id) + condition, build_id)
+                for build_id in build_ids
+            )
+        )
+        return dict(zip(build_ids, found, strict=True))
+
+    async def _count(self, query: str, of: str) -> int | None:
         try:
             return await count(self.client, query)
         except RPCError as error:
-            named = ", ".join(of)
-            self.problems.append(f"the open runs of {named} could not be counted: {error.message}")
+            self.problems.append(f"the open runs of {of} could not be counted: {error.message}")
             return None
 
 
 _PINNED = "TemporalWorkflowVersioningBehavior='Pinned'"
 _AUTO_UPGRADE = "TemporalWorkflowVersioningBehavior='AutoUpgrade'"
-
-
-def _matters(status: Status) -> int:
-    """Where a version comes among those that are counted: of 90 new builds none is of interest."""
-    if status in ("current", "ramping"):
-        return 0
-    return 2 if status in ("created", "inactive") else 1

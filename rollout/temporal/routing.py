@@ -85,6 +85,10 @@ class DeploymentRouting:
         """Read the deployment once; see `Observer.observe`."""
         return await self._observer.observe()
 
+    async def is_as_seen(self, seen: Observation) -> bool:
+        """Whether nobody has changed the routing since it was ``seen``. Raises `RPCError`."""
+        return await self._observer.is_as_seen(seen)
+
     async def perform(self, action: Action, seen: Observation) -> None:
         """Carry out one action, planned on what was ``seen``.
 

@@ -56,6 +56,8 @@ class Described:
     """When the question was asked; None where it never was."""
     known: bool = True
     """Whether it could be described; where not, the rest says nothing."""
+    status: Status | None = None
+    """What the deployment's description had said of it before."""
 
 
 def status_of(summary: Summary) -> Status:

@@ -16,6 +16,7 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
 from rollout.core.observation import Observation
+from rollout.core.pace import MOVING, RESTING
 from rollout.temporal.observer import Observer
 from rollout.temporal.routing import DeploymentRouting
 from tests.support.temporal_server import DevServer
@@ -263,31 +264,58 @@ async def test_zero_is_seen_twice(temporal_server: DevServer) -> None:
         await until(begun, seconds=20)
 
 
-@pytest.mark.parametrize("number", [2, 20])
+@pytest.mark.parametrize("number", [2, 20, 90])
 async def test_calls_do_not_grow_with_versions(temporal_server: DevServer, number: int) -> None:
-    """Ten looks at 20 versions ask as often as ten at 2."""
+    """A minute of looks costs no more than its budget, at 2, 20 and 90 versions."""
     client = await connect(temporal_server)
     deployment = f"many-{uuid4().hex[:8]}"
-    everything = Observer(client, deployment)
-    async with AsyncExitStack() as workers:
-        for index in range(number):
-            await workers.enter_async_context(foreign_worker(client, deployment, f"b{index}"))
+    await register(client, deployment, number)
+    routing = DeploymentRouting(client, deployment, "me")
+    await routing.set_current("b0", ignore_missing_task_queues=True)
+    observer = Observer(client, deployment, at_once=False)
+    async with foreign_worker(client, deployment, "b0"):
 
-        async def registered() -> bool:
-            return len((await everything.observe()).versions) == number
+        async def at_rest() -> bool:
+            seen = await observer.observe("b0")
+            return observer.pace == RESTING and all(v.described for v in seen.versions)
 
-        await until(registered, seconds=60)
-        calls = _counted(client)
-        observer = Observer(client, deployment, at_once=False)
-        for _ in range(10):
-            await observer.observe()
-        # The deployment, the workers, the versions by turn, counts: together, of auto-upgrade, and
-        # of what is on no known version.
-        assert len(calls) <= 10 * 9
-        assert calls.count("describe_worker_deployment_version") <= 10 * 3
+        await until(at_rest, seconds=60)
+        assert await calls_a_minute(client, observer, "b0") <= 40
+        await routing.set_ramp("b1", 10, ignore_missing_task_queues=True)
+        await observer.observe("b1")
+        assert observer.pace == MOVING
+        assert await calls_a_minute(client, observer, "b1") <= 150
 
 
-def _counted(client: Client) -> list[str]:
+async def register(client: Client, deployment: str, number: int) -> None:
+    """Let the server know versions b0, b1, ...; their workers come and go, a few at a time."""
+    known = Observer(client, deployment, at_once=False)
+    for first in range(0, number, 10):
+        async with AsyncExitStack() as workers:
+            for index in range(first, min(first + 10, number)):
+                await workers.enter_async_context(foreign_worker(client, deployment, f"b{index}"))
+
+            async def registered(least: int = min(first + 10, number)) -> bool:
+                return len((await known.observe()).versions) >= least
+
+            await until(registered, seconds=60)
+
+
+async def calls_a_minute(client: Client, observer: Observer, wanted: str) -> float:
+    """What looks at the observer's own pace ask the server for in a minute."""
+
+    async def calls() -> int:
+        made = counted(client)
+        await observer.observe(wanted)
+        return len(made)
+
+    observer.expire()
+    everything, routing = await calls(), await calls()
+    pace = observer.pace
+    return 60 * (routing / pace.routing + (everything - routing) / pace.parts)
+
+
+def counted(client: Client) -> list[str]:
     """The names of the calls that ``client`` makes from now on."""
     calls: list[str] = []
     connection = client.workflow_service._client

@@ -46,7 +46,7 @@ def make_operator() -> Callable[..., Operator]:
                 raise error
 
         client: Client = _NoServer()  # type: ignore[assignment]
-        operator = Operator(client, "d", "me")
+        operator = Operator(client, "d", "me", lambda: None)
         operator.work = dict.fromkeys(operator.work, work)
         return operator
 
@@ -56,7 +56,7 @@ def make_operator() -> Callable[..., Operator]:
 def test_every_action_has_its_work() -> None:
     """An action that the planner gains needs a place here."""
     client: Client = _NoServer()  # type: ignore[assignment]
-    assert set(Operator(client, "d", "me").work) == set(get_args(Action))
+    assert set(Operator(client, "d", "me", lambda: None).work) == set(get_args(Action))
 
 
 @pytest.mark.parametrize("action", [ClearRamp(), RemoveProgram("v1")])
@@ -108,7 +108,7 @@ async def test_a_write_without_an_answer_is_unknown(
 ) -> None:
     """It may have been carried out: neither done nor refused is said, here or in history."""
     client: Client = _NoServer()  # type: ignore[assignment]
-    operator = Operator(client, "d", "me")
+    operator = Operator(client, "d", "me", lambda: None)
     routing = _Silent(status)
     operator._routing = routing  # type: ignore[assignment]
     monkeypatch.setattr("rollout.base.settings.VAR", tmp_path)

@@ -140,9 +140,9 @@ class TestRead:
         assert controller.get("/api/v1/status") == {"deployments": []}
 
     def test_too_old(self, controller: Controller) -> None:
-        """What began to be read 11 s ago is not shown as what is."""
-        controller.saw(seconds_ago=11)
-        with pytest.raises(Unanswered, match="what the controller saw is 11 s old"):
+        """What began to be read 16 s ago is not shown as what is."""
+        controller.saw(seconds_ago=16)
+        with pytest.raises(Unanswered, match="what the controller saw is 16 s old"):
             read("shop-orders", controller.server)
 
     def test_nobody(self, controller: Controller) -> None:

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import io
 import signal
+import time
 from collections import deque
 from collections.abc import Hashable
 from contextlib import suppress
@@ -177,6 +178,7 @@ class _Watcher:
         self._intent = Intent(config_path, renamed="start `rollout watch` anew")
         self._client: Client | None = None
         self._observer: Observer | None = None
+        self._looks_again_at = 0.0
         self._seen: Observation | None = None
         self._snapshot: Snapshot | None = None
         self._traffic = Traffic()
@@ -232,6 +234,8 @@ class _Watcher:
         self._take(seen)
 
     async def _observe_alone(self) -> None:
+        if time.monotonic() < self._looks_again_at:
+            return
         try:
             if self._client is None:
                 # Temporal's core would log an outage into the picture.
@@ -242,6 +246,7 @@ class _Watcher:
                 name = self._intent.config.deployment.name
                 self._observer = Observer(self._client, name, supervisor_here(), at_once=False)
             seen = await look(self._client, self._intent.config, self._observer)
+            self._looks_again_at = time.monotonic() + self._observer.pace.routing
         except Misuse:
             raise
         except Failure as failure:
