@@ -25,12 +25,14 @@ from rollout.core.observation import Observation, Version
 from rollout.core.steps import gate_not_passed, next_step, objection, with_set
 from rollout.core.sunset import sunset
 from rollout.core.takeover import moving, not_verified, staying
+from rollout.core.verdict import STALE
 from rollout.core.warned import new_runs_wait
 
 __all__ = ["plan"]
 
 ACTION_AGE = timedelta(seconds=15)
-"""Nothing is done on an observation that began longer ago: the routing may have changed since."""
+"""Nothing is done on a routing that was read longer ago, for it may have changed since; the other
+parts may be as old as a verdict allows."""
 
 DECLARATION_TIME = timedelta(seconds=5)
 """A worker declares its strategy right after its version appears. One that has not by then never
@@ -52,7 +54,8 @@ def plan(
     respected. ``held`` is for how many seconds analysis has held the step, by looks that
     followed one another: one who looks once knows of none.
     """
-    if (age := now - seen.at) > ACTION_AGE:
+    age = now - seen.oldest
+    if now - seen.at > ACTION_AGE or age > STALE:
         reason = f"what was read is {age.total_seconds():.0f} s old, and nothing is done on that"
         old = Plan("waiting", reason, topic="too old")
         return _held_by_a_person(config, seen, now) or old

@@ -12,6 +12,7 @@ from rollout.core.warned import warnings
 from rollout.core.zeros import APART
 
 __all__ = [
+    "STALE",
     "Evidence",
     "Verdict",
     "hinges_on_another_look",

@@ -15,6 +15,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from rollout.core.observation import Status
+from rollout.core.turns import Turn, in_turn
 from rollout.temporal.rpc import TIMEOUT
 from rollout.temporal.visibility import (
     RUNNING,
@@ -30,11 +31,9 @@ __all__ = ["Counted", "OpenRunCounts", "OpenRuns"]
 _ROUTED: tuple[Status, ...] = ("current", "ramping")
 _WITHOUT_RUNS: tuple[Status, ...] = ("created", "inactive", "drained")
 
-_BY_NAME = 3
-"""So many versions are counted one by one in one look; the others keep what was counted of them."""
-
-_FIRST_BY_NAME = 12
-"""...and so many while some have never been counted."""
+_BY_NAME = 2
+"""So many versions are counted by name in one look beside the routed ones; the others keep what was
+counted of them until their turn."""
 
 _MOST_LISTED = 200
 """So many runs are looked at one by one where the counts leave some out."""
@@ -129,15 +128,11 @@ class OpenRunCounts:
         if self._at_once:
             return list(with_runs)
 
-        def turn(build_id: str) -> tuple[bool, bool, float]:
+        def turn(build_id: str) -> Turn:
             at = self._known.get(build_id, Counted()).at
-            routed = statuses[build_id] in _ROUTED
-            return not routed, at is not None, at.timestamp() if at else 0.0
+            return Turn(statuses[build_id] in _ROUTED, is_news=at is None, asked_at=at)
 
-        routed = sum(not turn(build_id)[0] for build_id in with_runs)
-        never = sum(not turn(build_id)[1] for build_id in with_runs)
-        number = max(_BY_NAME, routed + 1, min(never, _FIRST_BY_NAME))
-        return sorted(with_runs, key=turn)[:number]
+        return in_turn({build_id: turn(build_id) for build_id in with_runs}, _BY_NAME)
 
     def _contradicted(
         self, known: dict[str, Counted], rest: Mapping[str, _Runs], problems: list[str]

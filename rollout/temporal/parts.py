@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 
 from rollout.core.liveness import Liveness
 from rollout.core.observation import Status
+from rollout.core.turns import Turn, in_turn
 from rollout.core.zeros import APART, zeros
 from rollout.temporal.new_runs import Unassigned, count_starts, count_unassigned
 from rollout.temporal.open_runs import OpenRunCounts, OpenRuns
@@ -25,9 +26,6 @@ __all__ = ["Parts", "PartsReader", "statuses_of"]
 
 _DESCRIBED = 1
 """So many versions are described in one look beside the routed ones; the others in turn."""
-
-_NEW_DESCRIBED = 8
-"""...and so many while some have not been described in the status that they have."""
 
 _TOGETHER = 4
 """So many descriptions are asked for at a time: a version answers one question after another."""
@@ -232,16 +230,12 @@ class PartsReader:
         if self._at_once:
             return list(statuses)
 
-        def turn(build_id: str) -> tuple[bool, bool, float]:
-            known = last.of(build_id)
-            routed = build_id == wanted or statuses[build_id] in _ROUTED
-            is_news = known.status != statuses[build_id]
-            return not routed, not is_news, known.at.timestamp() if known.at else 0.0
+        def turn(build_id: str) -> Turn:
+            known, status = last.of(build_id), statuses[build_id]
+            each_time = build_id == wanted or status in _ROUTED
+            return Turn(each_time, is_news=known.status != status, asked_at=known.at)
 
-        routed = sum(not turn(build_id)[0] for build_id in statuses)
-        news = sum(turn(build_id)[:2] == (True, False) for build_id in statuses)
-        number = routed + max(_DESCRIBED, min(news, _NEW_DESCRIBED))
-        return sorted(statuses, key=turn)[:number]
+        return in_turn({build_id: turn(build_id) for build_id in statuses}, _DESCRIBED)
 
 
 def statuses_of(info: WorkerDeploymentInfo) -> dict[str, Status]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from uuid import uuid4
 
 import pytest
@@ -15,8 +17,11 @@ from temporalio.common import PinnedVersioningOverride, VersioningBehavior, Work
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
+from rollout.core.config_file import parse
 from rollout.core.observation import Observation
 from rollout.core.pace import MOVING, RESTING
+from rollout.core.plan import plan
+from rollout.core.warned import warnings
 from rollout.temporal.observer import Observer
 from rollout.temporal.routing import DeploymentRouting
 from tests.support.temporal_server import DevServer
@@ -43,6 +48,17 @@ class Wait:
         self._told = True
 
 
+@workflow.defn(name="Wait")
+class Slow:
+    """The same of a build that takes its time over each first task."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Block the only thread, though not for as long as is taken for a deadlock; then wait."""
+        time.sleep(1.5)  # noqa: ASYNC251 - that is the point
+        await asyncio.Future()
+
+
 async def connect(server: DevServer) -> Client:
     """A client whose workers beat every second.
 
@@ -56,13 +72,21 @@ async def connect(server: DevServer) -> Client:
 
 @asynccontextmanager
 async def foreign_worker(
-    client: Client, deployment: str, build_id: str, behavior: str = "PINNED"
+    client: Client,
+    deployment: str,
+    build_id: str,
+    behavior: str = "PINNED",
+    *,
+    workflows: Sequence[type] = (Wait,),
+    max_concurrent_workflow_tasks: int | None = None,
 ) -> AsyncIterator[Worker]:
     """An SDK's own worker, which knows nothing of this project."""
     worker = Worker(
         client,
         task_queue=deployment,
-        workflows=[Wait],
+        workflows=workflows,
+        max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
+        max_cached_workflows=0 if max_concurrent_workflow_tasks == 1 else 1000,
         workflow_runner=UnsandboxedWorkflowRunner(),
         deployment_config=WorkerDeploymentConfig(
             version=WorkerDeploymentVersion(deployment, build_id),
@@ -211,6 +235,46 @@ async def test_who_can_go_on_elsewhere(temporal_server: DevServer) -> None:
             return (await observer.observe()).version("v1").started == 5
 
         await until(starts_counted, seconds=20)
+
+
+async def test_a_ramp_that_gives_less_than_it_means(temporal_server: DevServer) -> None:
+    """Workers that do not keep up get fewer runs than meant: that is said, and the ramp is held."""
+    client = await connect(temporal_server)
+    deployment = f"short-{uuid4().hex[:8]}"
+    observer, routing = Observer(client, deployment), DeploymentRouting(client, deployment, "me")
+    config = parse(
+        f'[deployment]\nname = "{deployment}"\ntarget = "v2"\n[progressive]\nsettle = "0s"\n'
+        'steps = [{ percentage = 50, pause = "0s" }]\n'
+    )
+    async with (
+        foreign_worker(client, deployment, "v1"),
+        foreign_worker(client, deployment, "v2", workflows=[Slow], max_concurrent_workflow_tasks=1),
+    ):
+        await until(lambda: _registered(observer, "v2"), seconds=20)
+        await until(lambda: _registered(observer, "v1"), seconds=20)
+        await routing.set_current("v1")
+        await routing.set_ramp("v2", 50)
+
+        async def settled() -> bool:
+            return (await observer.observe("v2")).routing_settled
+
+        await until(settled, seconds=20)
+        for _ in range(150):
+            await client.start_workflow(
+                Wait.run, id=uuid4().hex, task_queue=deployment,
+                execution_timeout=timedelta(minutes=5),
+            )  # fmt: skip
+
+        async def short() -> str:
+            seen = await observer.observe("v2")
+            decided = plan(config, seen, datetime.now(timezone.utc), "me")
+            held = [f"held at 50 %: {said}" for said in warnings(seen)]
+            assert decided.reason in held, (decided, seen)
+            return decided.reason
+
+        told = await until(short, seconds=20)
+        less = r"held at 50 %: v2 gets \d+ % of new runs instead of 50 % \(\d+ of \d+\): its"
+        assert re.match(less, told), told
 
 
 async def test_what_only_its_gate_has_run_on(temporal_server: DevServer) -> None:

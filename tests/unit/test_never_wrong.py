@@ -38,7 +38,8 @@ changes = st.one_of(
     st.tuples(st.just("drained"), st.booleans()),
 )
 passing = st.tuples(st.just("wait"), st.sampled_from([0.5, 1.0, 3.0, 7.0, 40.0, 200.0]))
-events = st.one_of(looks, looks, changes, passing)
+glances = st.tuples(st.just("glance"), st.sampled_from([0.0, 4.0]))
+events = st.one_of(looks, looks, glances, changes, passing)
 
 
 @dataclass
@@ -74,6 +75,8 @@ class World:
         match event:
             case ("look", frozenset() as failed, float(takes)):
                 self.look(failed, takes)
+            case ("glance", float(takes)):
+                self.glance(takes)
             case ("wait", float(seconds)):
                 self.wait(seconds)
             case ("drained", bool(drained)):
@@ -126,6 +129,19 @@ class World:
         )  # fmt: skip
         self.reads.append((began, read))
 
+    def glance(self, takes: float) -> None:
+        """Read the routing and the versions' status alone; every other part stays as it was."""
+        assert self.seen is not None
+        at = self.now
+        self.wait(takes)
+        v1, v2 = self.seen.versions
+        v1 = replace(
+            v1,
+            status="drained" if self.drained else "draining",
+            drained_since=self.drained_since if self.drained else None,
+        )
+        self.seen = replace(self.seen, at=at, parts_at=self.seen.oldest, versions=(v1, v2))
+
     def part(self, name: str) -> int:
         """What there is to read of one part at this moment."""
         if name == "workers":
@@ -149,9 +165,9 @@ class World:
         began, read = self.reads[-1]
         if decided.phase == "complete":
             assert read["new_runs"] == 0, "complete, while runs wait or nobody knows"
-            assert self.now - began <= ACTION_AGE
-        if decided.actions:
-            assert self.now - began <= ACTION_AGE
+        if decided.phase == "complete" or decided.actions:
+            assert self.now - self.seen.at <= ACTION_AGE
+            assert self.now - began <= STALE
         if not safe_to_stop(self.seen, "v1", "v2", self.now).safe_to_stop:
             return
         assert self.now - began <= STALE, "an old look"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import get_args
 from urllib.parse import quote
@@ -19,8 +21,19 @@ from rollout.controller.identity import is_running, only_one
 from rollout.controller.loop import carry_out
 from rollout.controller.operator import Operator
 from rollout.controller.refusals import Refusals, last_refusals
-from rollout.core.actions import Action, ClearRamp, Plan, RemoveProgram, SetCurrent, SetRamp
+from rollout.core.actions import (
+    Action,
+    ClearRamp,
+    DeleteVersion,
+    MoveRuns,
+    Plan,
+    RemoveProgram,
+    SetCurrent,
+    SetRamp,
+    StopProgram,
+)
 from rollout.core.config_file import parse
+from rollout.core.observation import Observation
 from rollout.temporal.deletion import NotYet, delete_version
 from rollout.temporal.routing import Refused
 from rollout.temporal.rpc import WITHOUT_ANSWER
@@ -88,6 +101,41 @@ async def test_what_is_refused_says_what_and_why(
         await make_operator(error).perform(action, CONFIG, seen())
     assert str(refused.value) == told.format(action=action)
     assert logged == []
+
+
+class _Changed:
+    """A routing that somebody has changed since it was seen."""
+
+    async def is_as_seen(self, _seen: Observation) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    "action",
+    [StopProgram("v1"), RemoveProgram("v1"), DeleteVersion("v1"), MoveRuns("v1", "v2")],
+    ids=str,
+)
+async def test_nothing_is_taken_away_on_an_old_routing(action: Action) -> None:
+    """What carries no token of its own is not done where new runs may go elsewhere by now."""
+    client: Client = _NoServer()  # type: ignore[assignment]
+    changes: list[None] = []
+    operator = Operator(client, "d", "me", lambda: changes.append(None))
+    operator._routing = _Changed()  # type: ignore[assignment]
+    with capture_logs() as logged, pytest.raises(Refused, match="routing has changed meanwhile"):
+        await operator.perform(action, CONFIG, seen())
+    assert (logged, changes) == ([], [])
+
+
+async def test_what_was_done_is_looked_at(make_operator: Callable[..., Operator]) -> None:
+    """Whether it was done, or nobody knows: what was read before is old then."""
+    for error, number in ((None, 1), (RPCError("", RPCStatusCode.UNAVAILABLE, b""), 1),
+                          (Failure("no program"), 0)):  # fmt: skip
+        changes: list[None] = []
+        operator = make_operator(error)
+        operator._changed = partial(changes.append, None)
+        with suppress(Refused), capture_logs():
+            await operator.perform(ClearRamp(), CONFIG, seen())
+        assert len(changes) == number, error
 
 
 class _Silent:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -144,6 +145,17 @@ class TestRead:
         controller.saw(seconds_ago=16)
         with pytest.raises(Unanswered, match="what the controller saw is 16 s old"):
             read("shop-orders", controller.server)
+
+    def test_something_was_done_since(self, controller: Controller) -> None:
+        """A look from before is not shown: the reader waits for the next, but not for long."""
+        controller.saw(seconds_ago=1)
+        controller.publisher.changed()
+        with pytest.raises(Unanswered, match="has not looked since it last did something"):
+            read("shop-orders", controller.server)
+        looking = Timer(0.3, controller.saw)
+        looking.start()
+        assert read("shop-orders", controller.server)
+        looking.join()
 
     def test_nobody(self, controller: Controller) -> None:
         """Gone with a clean end; killed; or with a file that is no file of ours."""
