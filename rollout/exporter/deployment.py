@@ -116,6 +116,10 @@ def _versions(observation: Observation, target: str | None, now: datetime) -> It
         "version_waiting_age_seconds",
         "For how long the oldest of them has waited, approximately; absent where not known.",
     )
+    counted = _gauge(
+        "version_open_workflows_age_seconds",
+        "For how long at most it has been since the version's running workflows were counted.",
+    )
     real = _gauge(
         "version_real_ratio",
         "Share of new runs, 0 to 1, that the version has really got since the routing last "
@@ -129,12 +133,15 @@ def _versions(observation: Observation, target: str | None, now: datetime) -> It
         verdict = safe_to_stop(observation, version.build_id, target, now)
         safe.add_metric(labels, int(verdict.safe_to_stop))
         _add_known(open_runs, labels, version.open_runs)
+        if version.open_runs is not None:
+            at = min(version.counted_at or observation.oldest, observation.oldest)
+            counted.add_metric(labels, max(0.0, (now - at).total_seconds()))
         _add_known(workers, labels, version.workers)
         _add_known(drained, labels, version.drained_since)
         _add_known(waiting, labels, version.backlog)
         _add_known(waiting_age, labels, version.waiting_age)
         _add_known(real, labels, real_share(observation, version.build_id))
-    return status, share, open_runs, workers, safe, drained, waiting, waiting_age, real
+    return status, share, open_runs, counted, workers, safe, drained, waiting, waiting_age, real
 
 
 def _unassigned(observation: Observation) -> Metric:

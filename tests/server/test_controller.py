@@ -17,6 +17,7 @@ import pytest
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentManagerRequest
 from temporalio.client import Client
 
+from rollout.temporal.versions import version_metadata
 from tests.support.runs import begun, order
 from tests.support.scrape import labels, scrape
 from tests.support.temporal_server import DevServer, free_port
@@ -386,6 +387,26 @@ class TestAutoUpgrade:
         told = "could not replay runs of v1 on v2: no program here runs v2"
         eventually(lambda: any(r["reason"].startswith(told) for r in controller.records("refused")))
         assert done(controller) == WHOLE[:1]
+
+
+class TestRetry:
+    """What a person lets through is kept with the version, for this code."""
+
+    async def test_drift_is_accepted(self, rollout: Rollout) -> None:
+        """By the command, in the metadata that the replay of the controller reads."""
+        rollout.start_worker("v1", "compatible")
+        client = await Client.connect(rollout.server.address)
+
+        async def accepted() -> str | None:
+            known = await version_metadata(client, rollout.name, "v1")
+            assert known is not None
+            return known.of_this_code(known.drift_accepted)
+
+        assert rollout.command("retry", "v1") == (0, "v1 may be tried again\n", "")
+        assert await accepted() is None
+        again = "v1 may be tried again, whatever arguments it gives to runs\n"
+        assert rollout.command("retry", "v1", "--accept-drift") == (0, again, "")
+        assert await accepted() == "by rollout retry --accept-drift"
 
 
 class TestGate:
