@@ -16,6 +16,7 @@ from rollout.base import logs, settings
 from rollout.base.command_line import Parser, port
 from rollout.base.exit import Failure
 from rollout.base.settings import ROLLOUT_FILE, TARGETS_DIR, metrics_host
+from rollout.controller.nudge import nudge
 from rollout.exporter.deployment import DeploymentMetrics
 from rollout.exporter.listener import Event, claim_stdout, listen, stdin_reader
 from rollout.exporter.loop import watch_deployment, watch_supervisor
@@ -100,6 +101,8 @@ async def _run(options: argparse.Namespace) -> int:
     def handle(event: Event) -> None:
         processes.count(event)
         told.set()
+        if name := deployment.deployment:
+            nudge(name)
 
     supervisor = Supervisor(socket_path())
     if supervised:

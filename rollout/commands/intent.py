@@ -46,7 +46,7 @@ async def _to(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     if arguments.build_id == UNVERSIONED:
         client, seen = await see(config)
-        if missing := await written(without_unversioned_worker(client, seen)):
+        if missing := await written(seen.deployment, without_unversioned_worker(client, seen)):
             raise Failure(
                 f"no worker without a version polls {', '.join(missing)}, and new runs would "
                 "wait: start one with `python -m workers --versioning none`"

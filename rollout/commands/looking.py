@@ -25,6 +25,9 @@ from rollout.supervision.survey import Surveyor
 
 __all__ = ["Look", "from_controller", "look", "plan_of"]
 
+_PATIENCE = 3.0
+"""Seconds for which a command waits for the controller's look at what was just changed."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -44,7 +47,7 @@ async def look(followed: Followed) -> Look:
     """See the deployment. Raises `Failure` where nobody can."""
     config, server = followed.config, asked_server()
     try:
-        snapshot, seen = await from_controller(config.deployment.name, server)
+        snapshot, seen = await from_controller(config.deployment.name, server, patience=_PATIENCE)
     except Unanswered as none:
         # What it takes to ask the server is imported only where it is asked.
         from rollout.commands.shared import observe  # noqa: PLC0415
@@ -57,11 +60,16 @@ async def look(followed: Followed) -> Look:
     return Look(seen, decided, server, "controller", told)
 
 
-async def from_controller(deployment: str, server: Server) -> tuple[Snapshot, Observation]:
-    """What the controller here tells and saw. Raises `Unanswered` where it cannot be relied on."""
+async def from_controller(
+    deployment: str, server: Server, *, patience: float = 0.0
+) -> tuple[Snapshot, Observation]:
+    """What the controller here tells and saw; see `read`.
+
+    Raises `Unanswered` where it cannot be relied on.
+    """
     if is_elsewhere():
         raise Unanswered("--elsewhere: no controller is asked")
-    return await asyncio.to_thread(read, deployment, server)
+    return await asyncio.to_thread(read, deployment, server, patience=patience)
 
 
 def plan_of(snapshot: Snapshot, config: RolloutConfig, seen: Observation) -> Plan:

@@ -15,6 +15,7 @@ from rollout.base.server import asked_server
 from rollout.commands.shared import own, readable
 from rollout.commands.world import is_elsewhere, supervisor_here
 from rollout.controller.identity import own_identity
+from rollout.controller.nudge import nudge
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import load
 from rollout.core.observation import Observation, Version
@@ -127,6 +128,7 @@ async def _forget(client: Client, deployment: str, build_id: str) -> int:
     except NotYet as later:
         print(f"{later}; the controller does it if [sunset] says so, or retire it again then")
         return 0
+    nudge(deployment)
     print(f"the server has forgotten {build_id}")
     return 0
 

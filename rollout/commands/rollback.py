@@ -59,7 +59,7 @@ async def _rollback(arguments: argparse.Namespace) -> int:
     routing = DeploymentRouting(client, seen.deployment, own(seen, bad))
     reason = f"rolled back to {good} by command"
     blocked = Metadata(blocked=Note(seen.version(bad).fingerprint, reason))
-    await written(routing.annotate(bad, blocked))
+    await written(seen.deployment, routing.annotate(bad, blocked))
     change(arguments.config, target=good, rollback=good, promote=None, paused=False)
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
     observer = Observer(client, seen.deployment, at_once=False)
@@ -130,7 +130,7 @@ async def _move_back(
     """Move the runs of the bad build that the good one's code can go on with."""
     found = await try_move(client, deployment, bad, good)
     print(summary(found))
-    moved = await written(routing.move_these(found.movable, good))
+    moved = await written(deployment, routing.move_these(found.movable, good))
     tried = len(found.runs) + len(found.left_out)
     left = tried - len(found.movable)
     print(f"{moved} runs move to {good} at their next task; {left} stay on {bad}")

@@ -11,8 +11,9 @@ from temporalio.service import RPCError
 
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
-from rollout.commands.world import supervisor_here
+from rollout.commands.world import is_elsewhere, supervisor_here
 from rollout.controller.identity import own_identity
+from rollout.controller.nudge import nudge
 from rollout.controller.observing import observe_rollout
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
@@ -74,9 +75,15 @@ def writer(seen: Observation) -> str:
     return seen.manager or own_identity()
 
 
-async def written(change: Awaitable[T]) -> T:
-    """What ``change`` returns. Raises `Failure` with the server's words where it refuses."""
+async def written(deployment: str, change: Awaitable[T]) -> T:
+    """What ``change`` returns; the controller here looks at what became of it.
+
+    Raises `Failure` with the server's words where it refuses.
+    """
     try:
         return await change
     except RPCError as error:
         raise Failure(f"the server refused: {error.message}") from error
+    finally:
+        if not is_elsewhere():
+            nudge(deployment)

@@ -7,6 +7,7 @@ What it remembers of its looks only makes it surer, and is soon known again.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Hashable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +19,7 @@ from rollout.controller import events
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
 from rollout.controller.metrics import ControllerMetrics
+from rollout.controller.nudge import nudged_at
 from rollout.controller.observing import look
 from rollout.controller.operator import Operator
 from rollout.controller.publishing import Publisher
@@ -39,7 +41,8 @@ __all__ = ["Told", "carry_out", "control"]
 
 PERIOD = 1.0  # after a failure, and then longer each time
 LONGEST_PERIOD = 5.0
-_GLANCE = 0.2  # seconds in which an edit of rollout.toml is noticed
+_GLANCE = 0.2  # seconds in which an edit of rollout.toml, or a nudge, is noticed
+_LEAST_HEEDED = 2.0  # a program that starts and ends all the time is no reason to look more often
 
 
 async def control(
@@ -62,6 +65,7 @@ async def control(
     surveyor = Surveyor()
     last: tuple[Action, ...] = ()
     period = PERIOD
+    nudges = _Nudges(intent.config.deployment.name)
     while True:
         config = intent.refresh()
         told.intent(intent)
@@ -91,7 +95,8 @@ async def control(
             metrics.reconciled("error")
             period = _longer(period)
         metrics.throttled(THROTTLED.calls)
-        await _pause(period, intent)
+        if await _pause(period, intent, nudges):
+            observer.expire()
 
 
 async def carry_out(
@@ -141,12 +146,32 @@ class Told:
         self._plan = decided.news
 
 
-async def _pause(period: float, intent: Intent) -> None:
-    """Wait ``period`` seconds, or until rollout.toml is another."""
+class _Nudges:
+    """Who says that something has changed is heeded, though not all the time."""
+
+    def __init__(self, deployment: str) -> None:
+        self._deployment = deployment
+        self._heard = nudged_at(deployment)
+        self._heeded_at = time.monotonic()
+
+    def has_come(self) -> bool:
+        """Whether there is one that was not heeded yet, and the last is not too recent."""
+        said = nudged_at(self._deployment)
+        if said == self._heard or time.monotonic() - self._heeded_at < _LEAST_HEEDED:
+            return False
+        self._heard, self._heeded_at = said, time.monotonic()
+        return True
+
+
+async def _pause(period: float, intent: Intent, nudges: _Nudges) -> bool:
+    """Wait ``period`` seconds, or until rollout.toml is another; whether a nudge ended it."""
     for _ in range(round(period / _GLANCE)):
         await asyncio.sleep(_GLANCE)
+        if nudges.has_come():
+            return True
         if intent.has_changed():
-            return
+            return False
+    return False
 
 
 def _longer(period: float) -> float:

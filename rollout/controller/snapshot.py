@@ -18,6 +18,7 @@ import msgspec
 
 from rollout.base import files
 from rollout.base.server import Server
+from rollout.controller.nudge import nudged_at
 from rollout.controller.places import run_file
 from rollout.core.actions import Phase, Plan
 from rollout.core.observation import Observation
@@ -30,8 +31,6 @@ FRESH = 15.0
 """Seconds after which a reader looks for itself, rather than to show what the controller saw."""
 
 _TIMEOUT = 2.0
-_PATIENCE = 2.0
-"""Seconds for which a reader waits for a look that shows what was just done."""
 _AGAIN = 0.1
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -93,11 +92,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     config_problem: str | None = None
     """Why the file as it is now is not followed; None where it is."""
 
-    @property
-    def is_outdated(self) -> bool:
-        """Whether something has been done since the look."""
-        seen = self.observation
-        return seen is not None and self.changed_at is not None and seen.at < self.changed_at
+    def is_before(self, moment: datetime | None) -> bool:
+        """Whether the look began before ``moment``, or before the controller last did something."""
+        changes = [change for change in (moment, self.changed_at) if change is not None]
+        return self.observation is not None and self.observation.at < max(
+            changes, default=self.observation.at
+        )
 
     @property
     def server(self) -> Server:
@@ -131,19 +131,21 @@ class Unanswered(Exception):  # noqa: N818 - it is no error to have no controlle
 
 
 def read(
-    deployment: str, server: Server, now: datetime | None = None
+    deployment: str, server: Server, now: datetime | None = None, *, patience: float = 0.0
 ) -> tuple[Snapshot, Observation]:
     """What this checkout's controller tells, and saw of ``deployment`` on ``server`` moments ago.
 
     Raises `Unanswered` where none answers within 2 s, where it asks another server, or where what
-    it saw is older than `FRESH`: whoever wants to know then looks for himself.
+    it saw is older than `FRESH`: whoever wants to know then looks for himself. One who looks once
+    has ``patience``: so many seconds for a look that shows what was just done, by the controller,
+    a command or supervisord here.
     """
     place = _announced(deployment)
     if place is None:
         raise Unanswered("no controller answers here")
     if not server.is_same(Server(place.address, place.namespace)):
         raise Unanswered(f"the controller here asks {place.address}, namespace {place.namespace}")
-    snapshot = _settled(place)
+    snapshot = _asked(place) if not patience else _settled(place, deployment, patience)
     if not server.is_same(snapshot.server):
         raise Unanswered(f"the controller here asks {snapshot.address}, {snapshot.namespace}")
     seen = snapshot.observation
@@ -163,12 +165,12 @@ def _announced(deployment: str) -> Announcement | None:
         return None
 
 
-def _settled(place: Announcement) -> Snapshot:
-    """What the controller tells once it has looked at what it last did."""
-    deadline = time.monotonic() + _PATIENCE
-    while (snapshot := _asked(place)).is_outdated:
+def _settled(place: Announcement, deployment: str, patience: float) -> Snapshot:
+    """What the controller tells once it has looked at the last change that is known here."""
+    deadline, nudged = time.monotonic() + patience, nudged_at(deployment)
+    while (snapshot := _asked(place)).is_before(nudged):
         if time.monotonic() > deadline:
-            raise Unanswered("the controller here has not looked since it last did something")
+            raise Unanswered("the controller here has not looked since something was changed")
         time.sleep(_AGAIN)
     return snapshot
 

@@ -17,6 +17,9 @@ __all__ = ["MOVING", "RESTING", "WAITING", "Pace", "pace"]
 _NEWS = timedelta(minutes=10)
 """For so long after a change more may follow at any moment."""
 
+_JUST_NOW = timedelta(seconds=30)
+"""For so long after one it is likely: a worker that was started registers, and then beats."""
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -39,13 +42,14 @@ def pace(seen: Observation, wanted: str | None, asked_at: datetime, now: datetim
 
     An end that is open, such as a drain of weeks, is looked at as seldom as one that is reached.
     """
+    quiet = now - max([asked_at, *_changes(seen)])
     if seen.ramping or not seen.routing_settled:
         return MOVING
-    if _is_over(seen, wanted) or now - max([asked_at, *_changes(seen)]) > _NEWS:
+    if quiet > _NEWS:
         return RESTING
     if wanted and wanted != seen.current and not seen.version(wanted).workers:
         return WAITING
-    return MOVING
+    return RESTING if _is_over(seen, wanted) and quiet > _JUST_NOW else MOVING
 
 
 def _is_over(seen: Observation, wanted: str | None) -> bool:

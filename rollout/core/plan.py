@@ -188,7 +188,9 @@ def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
 def _arrived_at(seen: Observation, where: str, *more: str) -> Plan:
     """Nothing is left to do, which is only complete where no new run waits."""
     if waiting := new_runs_wait(seen):
-        return Plan("waiting", f"{where}, but {waiting}", topic=("new runs wait", where))
+        # Told again where its words change, and not with each number.
+        words = "".join(character for character in waiting if not character.isdigit())
+        return Plan("waiting", f"{where}, but {waiting}", topic=("new runs wait", where, words))
     if seen.stuck is None:
         return Plan("waiting", f"{where}, but whether some wait could not be counted")
     return Plan("complete", "; ".join([where, *more]))

@@ -54,6 +54,11 @@ class DeploymentMetrics(Collector):
         self._reading = _Reading(observation, target, self._clock())
         self._reachable = True
 
+    @property
+    def deployment(self) -> str | None:
+        """The name of what was read last; None before the first reading."""
+        return self._reading.observation.deployment if self._reading else None
+
     def missed(self) -> None:
         """The deployment could not be read just now."""
         self._reachable = False
@@ -71,8 +76,8 @@ class DeploymentMetrics(Collector):
             return
         yield GaugeMetricFamily(
             f"{_PREFIX}_last_observation_time_seconds",
-            "When the deployment was last read, in seconds since 1970.",
-            value=reading.observation.at.timestamp(),
+            "When the oldest part of what is served was asked for, in seconds since 1970.",
+            value=reading.observation.oldest.timestamp(),
         )
         yield GaugeMetricFamily(
             "rollout_observation_age_seconds",

@@ -343,7 +343,7 @@ async def test_calls_do_not_grow_with_versions(temporal_server: DevServer, numbe
             seen = await observer.observe("b0")
             return observer.pace == RESTING and all(v.described for v in seen.versions)
 
-        await until(at_rest, seconds=60)
+        await until(at_rest, seconds=90)
         assert await calls_a_minute(client, observer, "b0") <= 40
         await routing.set_ramp("b1", 10, ignore_missing_task_queues=True)
         await observer.observe("b1")

@@ -217,7 +217,8 @@ def test_owners(stack: StackClone) -> None:
         *("--address", f"127.0.0.1:{stack.ports['TEMPORAL_PORT']}"),
     )
     assert set_manager.returncode == 0, set_manager.stdout
-    assert stack.rollout_status()["reason"] == "someone@else manages this deployment"
+    theirs = "someone@else manages this deployment"
+    eventually(lambda: stack.rollout_status()["reason"] == theirs)
     assert "someone@else" in rollout(stack, "adopt")
     assert stack.rollout_status()["phase"] == "paused"
     stack.edit("rollout.toml", "paused = true", "paused = false")

@@ -13,12 +13,13 @@ from rollout.core.turns import Turn, in_turn
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 LONG_AGO = NOW - timedelta(hours=1)
+LATELY = NOW - timedelta(minutes=1)
 JUST_NOW = NOW - timedelta(seconds=5)
 
 V1 = Version("v1", "drained", open_runs=0, open_pinned=0, workers=1, created_at=LONG_AGO)
 V2 = Version("v2", "current", open_runs=40, open_pinned=40, workers=1, created_at=LONG_AGO)
 ARRIVED = Observation(
-    "d", "n", NOW, current="v2", current_changed_at=JUST_NOW, versions=(V1, V2), stuck=0
+    "d", "n", NOW, current="v2", current_changed_at=LATELY, versions=(V1, V2), stuck=0
 )
 
 
@@ -26,9 +27,16 @@ class TestPace:
     """A rollout is looked at often while something happens, or may at any moment."""
 
     def test_all_over(self) -> None:
-        """The target is current and nothing is left to drain: at rest at once."""
-        assert pace(ARRIVED, "v2", JUST_NOW, NOW) == RESTING
-        assert pace(ARRIVED, None, JUST_NOW, NOW) == RESTING
+        """The target is current and nothing is left to drain: soon at rest."""
+        assert pace(ARRIVED, "v2", LATELY, NOW) == RESTING
+        assert pace(ARRIVED, None, LATELY, NOW) == RESTING
+        assert pace(ARRIVED, "v2", JUST_NOW, NOW) == MOVING
+        for v1 in (
+            replace(V1, created_at=JUST_NOW),
+            replace(V1, started_at=JUST_NOW),
+            replace(V1, drained_since=JUST_NOW),
+        ):
+            assert pace(replace(ARRIVED, versions=(v1, V2)), "v2", LATELY, NOW) == MOVING
 
     @pytest.mark.parametrize(
         "seen",
@@ -47,7 +55,7 @@ class TestPace:
     )
     def test_something_is_left(self, seen: Observation) -> None:
         """Or what was not read may hide it."""
-        assert pace(seen, "v2", JUST_NOW, NOW) == MOVING
+        assert pace(seen, "v2", LATELY, NOW) == MOVING
 
     def test_a_target_is_awaited(self) -> None:
         """Its workers may come at any moment, for a while."""

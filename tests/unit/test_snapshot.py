@@ -22,6 +22,7 @@ from rollout.base.server import Server, asked_server
 from rollout.base.settings import ROOT
 from rollout.controller.api import serve
 from rollout.controller.intent import Intent
+from rollout.controller.nudge import nudge
 from rollout.controller.places import run_file
 from rollout.controller.publishing import Publisher
 from rollout.controller.snapshot import Unanswered, read
@@ -150,12 +151,17 @@ class TestRead:
         """A look from before is not shown: the reader waits for the next, but not for long."""
         controller.saw(seconds_ago=1)
         controller.publisher.changed()
-        with pytest.raises(Unanswered, match="has not looked since it last did something"):
-            read("shop-orders", controller.server)
-        looking = Timer(0.3, controller.saw)
-        looking.start()
-        assert read("shop-orders", controller.server)
-        looking.join()
+        assert read("shop-orders", controller.server)  # one who looks again and again
+        with pytest.raises(Unanswered, match="has not looked since something was changed"):
+            read("shop-orders", controller.server, patience=0.5)
+        for change in (controller.publisher.changed, lambda: nudge("shop-orders")):
+            controller.saw(seconds_ago=1)
+            change()
+            looking = Timer(0.3, controller.saw)
+            looking.start()
+            _, seen = read("shop-orders", controller.server, patience=5)
+            looking.join()
+            assert (datetime.now(timezone.utc) - seen.at).total_seconds() < 1
 
     def test_nobody(self, controller: Controller) -> None:
         """Gone with a clean end; killed; or with a file that is no file of ours."""
