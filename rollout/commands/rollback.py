@@ -59,7 +59,7 @@ async def _rollback(arguments: argparse.Namespace) -> int:
     routing = DeploymentRouting(client, seen.deployment, own(seen, bad))
     reason = f"rolled back to {good} by command"
     blocked = Metadata(blocked=Note(seen.version(bad).fingerprint, reason))
-    await written(seen.deployment, routing.annotate(bad, blocked))
+    await written(seen.deployment, routing.annotate(bad, blocked), bad)
     change(arguments.config, target=good, rollback=good, promote=None, paused=False)
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
     observer = Observer(client, seen.deployment, at_once=False)

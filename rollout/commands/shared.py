@@ -75,8 +75,8 @@ def writer(seen: Observation) -> str:
     return seen.manager or own_identity()
 
 
-async def written(deployment: str, change: Awaitable[T]) -> T:
-    """What ``change`` returns; the controller here looks at what became of it.
+async def written(deployment: str, change: Awaitable[T], build_id: str = "") -> T:
+    """What ``change``, of ``build_id``, returns; the controller here looks at what became of it.
 
     Raises `Failure` with the server's words where it refuses.
     """
@@ -86,4 +86,4 @@ async def written(deployment: str, change: Awaitable[T]) -> T:
         raise Failure(f"the server refused: {error.message}") from error
     finally:
         if not is_elsewhere():
-            nudge(deployment)
+            nudge(deployment, build_id)

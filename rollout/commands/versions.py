@@ -74,7 +74,8 @@ async def _retry(arguments: argparse.Namespace) -> int:
         drift_accepted=drift if arguments.accept_drift else None,
     )
     noted = (BLOCKED, *(verified_key(source) for source in version.verified))
-    await written(seen.deployment, routing.annotate(version.build_id, again, remove=noted))
+    change = routing.annotate(version.build_id, again, remove=noted)
+    await written(seen.deployment, change, version.build_id)
     beside = ", whatever arguments it gives to runs" if arguments.accept_drift else ""
     print(f"{version.build_id} may be tried again{beside}")
     return 0

@@ -19,7 +19,7 @@ from rollout.controller import events
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
 from rollout.controller.metrics import ControllerMetrics
-from rollout.controller.nudge import nudged_at
+from rollout.controller.nudge import nudged, nudged_at
 from rollout.controller.observing import look
 from rollout.controller.operator import Operator
 from rollout.controller.publishing import Publisher
@@ -56,8 +56,8 @@ async def control(
     observer = Observer(client, intent.config.deployment.name, Supervisor(), at_once=False)
     held = Held()
 
-    def changed() -> None:
-        observer.expire()
+    def changed(action: Action) -> None:
+        observer.expire(*action.builds)
         publisher.changed()
 
     operator = Operator(client, intent.config.deployment.name, identity, changed)
@@ -96,7 +96,7 @@ async def control(
             period = _longer(period)
         metrics.throttled(THROTTLED.calls)
         if await _pause(period, intent, nudges):
-            observer.expire()
+            observer.expire(nudged(observer.deployment))
 
 
 async def carry_out(

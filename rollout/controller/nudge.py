@@ -10,15 +10,23 @@ from datetime import datetime, timezone
 
 from rollout.controller.places import run_file
 
-__all__ = ["nudge", "nudged_at"]
+__all__ = ["nudge", "nudged", "nudged_at"]
 
 
-def nudge(deployment: str) -> None:
-    """Let the controller of ``deployment`` on this machine look; nothing where none runs."""
+def nudge(deployment: str, build_id: str = "") -> None:
+    """Let the controller of ``deployment`` on this machine look, at ``build_id`` in particular."""
     file = run_file(deployment, "changed")
     with contextlib.suppress(OSError):
         if file.parent.is_dir():
-            file.touch()
+            file.write_text(build_id)
+
+
+def nudged(deployment: str) -> str:
+    """The build that the last nudge was about; empty where it was about none."""
+    try:
+        return run_file(deployment, "changed").read_text()
+    except OSError:
+        return ""
 
 
 def nudged_at(deployment: str) -> datetime | None:

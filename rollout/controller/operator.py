@@ -52,9 +52,9 @@ class Operator:
     """The controller's hands on one deployment: it performs each action, and tells of it once."""
 
     def __init__(
-        self, client: Client, deployment: str, identity: str, changed: Callable[[], None]
+        self, client: Client, deployment: str, identity: str, changed: Callable[[Action], None]
     ) -> None:
-        """``changed`` is called when something was done, or may have been."""
+        """``changed`` is called with what was done, or may have been."""
         self._client = client
         self._changed = changed
         self._deployment = deployment
@@ -103,11 +103,11 @@ class Operator:
         except NotYet as later:
             raise Refused(str(later)) from later
         except RPCError as error:
-            self._changed()
+            self._changed(action)
             raise Refused(not_done(action, error)) from error
         except (Failure, OSError) as error:
             raise Refused(f"could not {action}: {str(error) or type(error).__name__}") from error
-        self._changed()
+        self._changed(action)
         events.log_done(action)
 
     async def _route(self, action: Action, _config: RolloutConfig, seen: Observation) -> None:

@@ -43,6 +43,12 @@ class _Traits:
     ends_when_unplanned: ClassVar[bool] = False
     """Under way, it is ended where no plan asks for it any longer."""
 
+    @property
+    def builds(self) -> tuple[str, ...]:
+        """The versions that it is about."""
+        named = (getattr(self, name, "") for name in ("build_id", "source", "target"))
+        return tuple(build_id for build_id in named if build_id)
+
 
 @dataclass(frozen=True)
 class ClaimManager(_Traits):

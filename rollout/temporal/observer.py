@@ -78,9 +78,9 @@ class Observer:
                 b"",
             ) from error
 
-    def expire(self) -> None:
-        """Something was changed: the next look reads every part anew."""
-        self._parts.expire()
+    def expire(self, *build_ids: str) -> None:
+        """Something was changed: the next look reads every part anew, of these versions too."""
+        self._parts.expire(build_ids)
 
     async def is_as_seen(self, seen: Observation) -> bool:
         """Whether the routing is still what it was in ``seen``. Raises `RPCError`."""

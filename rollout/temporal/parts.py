@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
@@ -89,10 +89,14 @@ class PartsReader:
         self._counts = OpenRunCounts(client, deployment, at_once=at_once)
         self._last: Parts | None = None
 
-    def expire(self) -> None:
-        """Something was changed: nothing that was read before is relied on."""
+    def expire(self, build_ids: Collection[str]) -> None:
+        """Something was changed, of these versions in particular: all is to be read anew."""
         if self._last is not None:
-            self._last = replace(self._last, cause=object())
+            described = {
+                build_id: replace(known, status=None) if build_id in build_ids else known
+                for build_id, known in self._last.described.items()
+            }
+            self._last = replace(self._last, cause=object(), described=described)
 
     async def read(
         self,

@@ -65,7 +65,7 @@ async def test_late_and_not_wrong(temporal_server: DevServer) -> None:
         )
         assert document["age_seconds"] >= SECONDS
         assert document["age_seconds"] >= age(seen.at) - 1
-        operator = Operator(late, deployment, "me", slow.expire)
+        operator = Operator(late, deployment, "me", lambda _: slow.expire())
         for action in (SetCurrent("v1"), StopProgram("v2")):
             with capture_logs() as logged, pytest.raises(Refused):
                 await operator._perform(action, config, seen)

@@ -32,8 +32,9 @@ def stack() -> Iterator[StackClone]:
 
 def version(clone: StackClone, build_id: str) -> dict[str, Any]:
     """One version of ``rollout status``."""
-    versions = clone.rollout_status()["versions"]
-    return [v for v in versions if v["build_id"] == build_id][0]
+    versions = {v["build_id"]: v for v in clone.rollout_status()["versions"]}
+    found: dict[str, Any] = versions[build_id]
+    return found
 
 
 def against(clone: StackClone, build_id: str) -> dict[str, str]:

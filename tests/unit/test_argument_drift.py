@@ -107,7 +107,7 @@ async def test_what_the_controller_makes_of_it(
         workflow_service = None
 
     client: Client = _NoServer()  # type: ignore[assignment]
-    operator, routing = Operator(client, "d", "me", lambda: None), _Routing()
+    operator, routing = Operator(client, "d", "me", lambda _: None), _Routing()
     operator._routing = routing  # type: ignore[assignment]
     config = parse(f'[deployment]\ntarget = "v2"\n[verify]\narguments = "{policy}"')
     with capture_logs() as logged:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import get_args
 from urllib.parse import quote
@@ -59,7 +58,7 @@ def make_operator() -> Callable[..., Operator]:
                 raise error
 
         client: Client = _NoServer()  # type: ignore[assignment]
-        operator = Operator(client, "d", "me", lambda: None)
+        operator = Operator(client, "d", "me", lambda _: None)
         operator.work = dict.fromkeys(operator.work, work)
         return operator
 
@@ -69,7 +68,7 @@ def make_operator() -> Callable[..., Operator]:
 def test_every_action_has_its_work() -> None:
     """An action that the planner gains needs a place here."""
     client: Client = _NoServer()  # type: ignore[assignment]
-    assert set(Operator(client, "d", "me", lambda: None).work) == set(get_args(Action))
+    assert set(Operator(client, "d", "me", lambda _: None).work) == set(get_args(Action))
 
 
 @pytest.mark.parametrize("action", [ClearRamp(), RemoveProgram("v1")])
@@ -118,8 +117,8 @@ class _Changed:
 async def test_nothing_is_taken_away_on_an_old_routing(action: Action) -> None:
     """What carries no token of its own is not done where new runs may go elsewhere by now."""
     client: Client = _NoServer()  # type: ignore[assignment]
-    changes: list[None] = []
-    operator = Operator(client, "d", "me", lambda: changes.append(None))
+    changes: list[Action] = []
+    operator = Operator(client, "d", "me", changes.append)
     operator._routing = _Changed()  # type: ignore[assignment]
     with capture_logs() as logged, pytest.raises(Refused, match="routing has changed meanwhile"):
         await operator.perform(action, CONFIG, seen())
@@ -130,9 +129,9 @@ async def test_what_was_done_is_looked_at(make_operator: Callable[..., Operator]
     """Whether it was done, or nobody knows: what was read before is old then."""
     for error, number in ((None, 1), (RPCError("", RPCStatusCode.UNAVAILABLE, b""), 1),
                           (Failure("no program"), 0)):  # fmt: skip
-        changes: list[None] = []
+        changes: list[Action] = []
         operator = make_operator(error)
-        operator._changed = partial(changes.append, None)
+        operator._changed = changes.append
         with suppress(Refused), capture_logs():
             await operator.perform(ClearRamp(), CONFIG, seen())
         assert len(changes) == number, error
@@ -156,7 +155,7 @@ async def test_a_write_without_an_answer_is_unknown(
 ) -> None:
     """It may have been carried out: neither done nor refused is said, here or in history."""
     client: Client = _NoServer()  # type: ignore[assignment]
-    operator = Operator(client, "d", "me", lambda: None)
+    operator = Operator(client, "d", "me", lambda _: None)
     routing = _Silent(status)
     operator._routing = routing  # type: ignore[assignment]
     monkeypatch.setattr("rollout.base.settings.VAR", tmp_path)
