@@ -10,7 +10,9 @@ with COMMAND (exec, so that signals reach it). It adds what supervisord lacks:
 * ``--port`` waits until an earlier owner has let go of the port;
 * ``--env NAME=VALUE`` sets a variable for COMMAND and its words, expanded likewise;
 * ``--then`` runs one more command once COMMAND listens on that port;
-* ``--unless-env NAME`` leaves COMMAND out where the variable NAME is set.
+* ``--unless-env NAME`` leaves COMMAND out where the variable NAME is set;
+* ``--env-file`` reads more variables for COMMAND from a file, now, and copies them nowhere;
+* ``--as-is`` leaves COMMAND and PATH as they are, for programs that are not this project's.
 
 Nothing slow is imported: this runs before every process.
 """
@@ -32,8 +34,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from rollout.base.env_file import read_env_file
 from rollout.base.exit import Failure, Misuse, finish
 from rollout.base.settings import TOOLS_DIR, metrics_probe_host
+from rollout.supervision import contract
 
 __all__ = ["NOT_NEEDED", "expand", "launch", "main", "options", "search_path", "unneeded"]
 
@@ -92,6 +96,17 @@ def launch(parser: argparse.ArgumentParser) -> None:
         help=f"do not start COMMAND where NAME is set, but end with code {NOT_NEEDED} after "
         f"{_LONGER_THAN_STARTSECS:g} s: for a startsecs below, and that code in exitcodes",
     )
+    parser.add_argument(
+        "--env-file",
+        metavar="FILE",
+        type=Path,
+        help="variables for COMMAND, NAME=value a line; a file of secrets, say",
+    )
+    parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="expand nothing in COMMAND, and look it up in PATH alone",
+    )
     parser.add_argument("--wait", type=float, default=30.0, help="seconds for --port and --then")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
     parser.set_defaults(run=_dispatched)
@@ -136,12 +151,15 @@ def _become(given: argparse.Namespace) -> NoReturn:
         print(f"launch: {given.command[0]} is not needed: {variable} is set", flush=True)
         time.sleep(_LONGER_THAN_STARTSECS)
         sys.exit(NOT_NEEDED)
-    os.environ["PATH"] = search_path()
+    if given.env_file is not None:
+        os.environ.update(_secrets(given.env_file))
+    if not given.as_is:
+        os.environ["PATH"] = search_path()
     try:
         for assignment in given.env:
             name, _, value = assignment.partition("=")
             os.environ[name] = expand(value)
-        command = [expand(word) for word in given.command]
+        command = given.command if given.as_is else [expand(word) for word in given.command]
         port = int(expand(given.port)) if given.port else None
         then = shlex.split(expand(given.then)) if given.then else []
     except KeyError as missing:
@@ -149,6 +167,8 @@ def _become(given: argparse.Namespace) -> NoReturn:
     except ValueError as error:
         raise Failure(f"{given.port} is not a port") from error
     program = shutil.which(command[0])
+    if program is None and given.as_is:
+        raise Failure(f"{command[0]} is no program that this user may run, seen from {Path.cwd()}")
     if program is None:
         raise Failure(f"{command[0]} is not installed; `make setup` installs it")
     if port is not None:
@@ -158,6 +178,14 @@ def _become(given: argparse.Namespace) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(program, command)  # noqa: S606
+
+
+def _secrets(path: Path) -> Mapping[str, str]:
+    """What the file at ``path`` sets. It cannot say which version the program runs."""
+    found = read_env_file(path)
+    if taken := next(filter(found.__contains__, contract.NAMES), None):
+        raise Failure(f"{path} cannot set {taken}, which is the program file's own")
+    return found
 
 
 def _end_with_parent() -> None:

@@ -83,6 +83,8 @@ class Command:
     launcher: str | None = None
     """The word that executes the launcher, where there is one."""
     launcher_port: str | None = None
+    as_is: bool = False
+    """Whether its launcher leaves ``words`` and PATH as they are."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What it finds in its environment, as far as that is known."""
     known: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -179,6 +181,8 @@ class Command:
 
     def invocation(self, *more: str) -> tuple[str, ...]:
         """Its words and ``more``, to be run from here: looked up where its launcher does."""
+        if self.as_is:
+            return (*self.words, *more)
         folders = [launch.search_path()]
         if self.launcher and os.sep in self.launcher:
             folders.insert(0, str(Path(self.launcher).parent))
@@ -224,7 +228,7 @@ def read(program: Program, environ: Mapping[str, str] = os.environ) -> Command:
     if start.kind == "launcher":
         command = replace(_launched(command, start.options), launcher=start.program)
         words = command.words
-    words, unset = _expanded(words, command.environ)
+    words, unset = (words, None) if command.as_is else _expanded(words, command.environ)
     start = find_start(words)
     kind: Kind = "other" if start.kind == "launcher" else start.kind
     runner = kind == "worker"
@@ -280,6 +284,7 @@ def _launched(command: Command, own: Sequence[str]) -> Command:
         command,
         words=tuple(given.command),
         launcher_port=port or None,
+        as_is=given.as_is,
         environ=environ,
         known={**command.known, **own_variables},
         contract={**command.contract, **contract.found_in(own_variables)},

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from rollout.base.exit import Failure
@@ -19,12 +20,15 @@ from rollout.base.settings import DEFAULT_DEPLOYMENT, ROOT
 from rollout.base.waiting import until
 from rollout.supervision.fleet import program_files
 from rollout.supervision.fleet.admission import Admission, refuse_mistakes
+from rollout.supervision.fleet.command_addition import CommandAddition
+from rollout.supervision.fleet.command_worker import CommandWorker
 from rollout.supervision.fleet.loading import BUSY, Loader
 from rollout.supervision.fleet.program_files import NewWorker, shown
+from rollout.supervision.fleet.scaling import Scaling
 from rollout.supervision.programs import Command, Program, read, workers
 from rollout.supervision.rpc import Supervisor
 
-__all__ = ["AddedProgram", "Fleet"]
+__all__ = ["AddedProgram", "Fleet", "ScaledBuild"]
 
 _STOP_SECONDS = 120.0
 _LOG_TAIL = 16_384
@@ -37,8 +41,19 @@ class AddedProgram:
     name: str
     """As `supervisorctl` calls it."""
     file: Path
-    metrics_port: int
+    metrics_port: int | None
     log_file: Path
+    existed: bool = False
+    """Whether it was there already, as it is to be."""
+
+
+@dataclass(frozen=True)
+class ScaledBuild:
+    """The programs of a build, by what became of them."""
+
+    stayed: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
 
 
 class Fleet:
@@ -90,11 +105,70 @@ class Fleet:
         async with self._loader.alone():
             await admission.refuse_existing()
             port = await admission.port(metrics_port)
-            await self._load(worker, port)
+            await self._load(worker.name, worker.render(port))
         file = self._loader.file(worker.name)
         added = AddedProgram(worker.name, file, port, self._logs / f"{worker.name}.log")
         await self._until_up(added, build_id, registered, seconds)
         return added
+
+    async def add_command(
+        self,
+        worker: CommandWorker,
+        *,
+        registered: Callable[[datetime], Awaitable[bool]] | None = None,
+        seconds: float = 60.0,
+    ) -> tuple[AddedProgram, ...]:
+        """Write and load what is missing of the worker's programs, and wait until they poll.
+
+        ``registered`` answers whether a worker of the build has polled since the time it is
+        given, when its programs were started. Programs that are there as they are to be are
+        success. Raises as `add` does; and `Failure` where one of the build is there otherwise.
+        """
+        adding = CommandAddition(self._supervisor, self._loader, worker, self._logs)
+        began = datetime.now(timezone.utc)
+        added = []
+        async with self._loader.alone():
+            for program in await adding.programs():
+                if not program.existed:
+                    await self._load(program.name, program.text, worker.mode)
+                await self._supervisor.start(program.name)
+                added.append(
+                    AddedProgram(
+                        program.name,
+                        self._loader.file(program.name),
+                        program.port,
+                        self._logs / f"{program.name}.log",
+                        existed=program.existed,
+                    )
+                )
+
+        async def polls() -> bool:
+            members = await self._loader.members({each.name for each in added})
+            started = [each.started_at for each in members if each.started_at]
+            return registered is None or await registered(min([*started, began]))
+
+        for program in added:
+            await self._until_up(program, worker.build_id, polls, seconds)
+        return tuple(added)
+
+    async def scale(self, build_id: str, processes: int) -> ScaledBuild:
+        """Have ``processes`` of the build's worker run, and touch none of those that stay.
+
+        The last are stopped and removed first, each drained as by any stop. Raises `Failure`
+        where its programs were not written by `add`.
+        """
+        scaling = Scaling(self._supervisor, self._loader, self._deployment, build_id, self._logs)
+        async with self._loader.alone():
+            plan = await scaling.plan(processes)
+            for program in plan.more:
+                await self._load(program.name, program.text, program.mode)
+        await self._stop(plan.fewer, _STOP_SECONDS)
+        async with self._loader.alone():
+            for name in plan.fewer:
+                self._loader.file(name).unlink(missing_ok=True)
+                await self._loader.update(name)
+        await self._loader.until_none([each.name for each in plan.more], ("STARTING",), 60.0)
+        return ScaledBuild(plan.stay, tuple(each.name for each in plan.more), plan.fewer)
 
     async def stop(
         self, build_id: str, *, wait: bool = True, seconds: float = _STOP_SECONDS
@@ -187,14 +261,14 @@ class Fleet:
             f"`supervisorctl update {program.group}`"
         )
 
-    async def _load(self, worker: NewWorker, port: int) -> None:
+    async def _load(self, name: str, text: str, mode: int | None = None) -> None:
         """Write the file and have supervisord take it; where it does not, all is as before."""
-        file, text = self._loader.file(worker.name), worker.render(port)
+        file = self._loader.file(name)
         refuse_mistakes(self._loader.conf, file, text)
-        replace(file, text)
+        replace(file, text, mode=mode)
         try:
-            await self._loader.update(worker.name)
-            if not await self._loader.members({worker.name}):
+            await self._loader.update(name)
+            if not await self._loader.members({name}):
                 raise Failure(  # noqa: TRY301 - undone as any other failure is
                     f"supervisord has not taken {shown(file)}: its configuration needs "
                     "`files = workers/programs/*.ini` in [include], and to be this folder's"
@@ -202,7 +276,7 @@ class Fleet:
         except BaseException:
             file.unlink(missing_ok=True)
             with contextlib.suppress(Failure):
-                await self._loader.update(worker.name)
+                await self._loader.update(name)
             raise
 
     async def _until_up(
