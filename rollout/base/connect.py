@@ -11,18 +11,19 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import structlog
-import tenacity
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.exit import Failure, Misuse
+from rollout.base.retrying import Attempt, backoff, jittered, retrying
 from rollout.base.settings import temporal_address
 
 __all__ = ["Refused", "connect", "connect_patiently", "is_transient"]
@@ -77,12 +78,14 @@ async def connect(
     runtime: Runtime | None = None,
     timeout: timedelta = timedelta(seconds=5),
     identity: str | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> Client:
     """A connected client, or `Failure` with the address that did not answer within ``timeout``.
 
     The failure is a `Refused` or a `Misuse` where the same call cannot succeed later.
+    ``own``: further options of `Client.connect`, which win over the environment's.
     """
-    config = _connect_config()
+    config = {**_connect_config(), **(own or {})}
     if identity:
         config["identity"] = identity
     try:
@@ -94,7 +97,10 @@ async def connect(
 
 
 async def connect_patiently(
-    *, runtime: Runtime | None = None, identity: str | None = None
+    *,
+    runtime: Runtime | None = None,
+    identity: str | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> Client:
     """A connected client, however long Temporal is away: with backoff and a log line a try.
 
@@ -102,24 +108,22 @@ async def connect_patiently(
     does end where no later try can succeed: then a person has to see it.
     """
 
-    def tell(state: tenacity.RetryCallState) -> None:
+    def tell(attempt: Attempt) -> None:
         log.warning(
             "waiting for Temporal",
-            attempt=state.attempt_number,
-            retry_in_seconds=round(state.upcoming_sleep, 1),
-            error=str(state.outcome.exception()) if state.outcome else None,
+            attempt=attempt.number,
+            retry_in_seconds=round(attempt.pause, 1),
+            error=str(attempt.error),
         )
 
-    retrying = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(
-            lambda error: isinstance(error, Failure) and not isinstance(error, (Misuse, Refused))
+    return await retrying(
+        lambda: connect(runtime=runtime, identity=identity, own=own),
+        again=lambda error: (
+            isinstance(error, Failure) and not isinstance(error, (Misuse, Refused))
         ),
-        wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
-        before_sleep=tell,
-        reraise=True,
+        pauses=jittered(backoff(0.2, 2)),
+        told=tell,
     )
-    client: Client = await retrying(connect, runtime=runtime, identity=identity)
-    return client
 
 
 def _failure(error: BaseException, address: str) -> Failure:

@@ -1,11 +1,11 @@
-"""Waiting until something holds, with a deadline: the one way to do it, by tenacity."""
+"""Waiting until something holds, with a deadline: the one way to do it."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-
-import tenacity
 
 __all__ = ["until"]
 
@@ -27,15 +27,10 @@ async def until(
     what it raises is raised. A question under way is waited for: its timeout is its own.
     """
 
-    def pause(state: tenacity.RetryCallState) -> float:
-        left = seconds - (state.seconds_since_start or 0.0)
-        return max(min(period, left), _SHORTEST)
-
-    asking = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_result(lambda answer: not answer),
-        wait=pause,
-        stop=tenacity.stop_after_delay(seconds),
-        retry_error_callback=lambda _state: None,
-    )
-    answer: T | None = await asking(condition)
-    return answer
+    began = time.monotonic()
+    while True:
+        answer = await condition()
+        left = seconds - (time.monotonic() - began)
+        if answer or left <= 0:
+            return answer or None
+        await asyncio.sleep(max(min(period, left), _SHORTEST))

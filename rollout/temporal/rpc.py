@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
 
 import structlog
-import tenacity
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.service import RPCError, RPCStatusCode
+
+from rollout.base.retrying import Attempt, jittered, retrying
 
 __all__ = [
     "CHANGE_TIMEOUT",
@@ -22,6 +26,11 @@ __all__ = [
 ]
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_SHORTEST_PAUSE, _LONGEST_PAUSE, _PATIENCE = 0.1, 0.5, 10.0
+"""Seconds: between two tries of a call that the server was too busy for, and for all of them."""
 
 TIMEOUT = timedelta(seconds=5)
 """Of a call that reads."""
@@ -45,31 +54,33 @@ class Throttled:
 
     calls: int = 0
 
-    def note(self, state: tenacity.RetryCallState) -> None:
+    def note(self, attempt: Attempt) -> None:
         """Count one refusal; `patiently` asks again."""
         self.calls += 1
         # A command has no log: what it prints, as JSON perhaps, is all that it says.
         if structlog.is_configured() and (self.calls == 1 or self.calls % 100 == 0):
-            said = state.outcome.exception() if state.outcome else None
-            log.warning("throttled", calls=self.calls, error=str(said))
+            log.warning("throttled", calls=self.calls, error=str(attempt.error))
 
 
 THROTTLED = Throttled()
 """Of all calls of this process."""
 
-patiently = tenacity.AsyncRetrying(
-    # The server queues few questions to one deployment; with several observers
-    # it now and then answers that there are too many.
-    retry=tenacity.retry_if_exception(
-        lambda error: (
+
+async def patiently(call: Callable[..., Awaitable[T]], /, *given: Any, **named: Any) -> T:  # noqa: ANN401
+    """``call`` with what is ``given``, asked again for a while where the server is too busy.
+
+    It queues few questions to one deployment; with several observers it now and then answers
+    that there are too many.
+    """
+    return await retrying(
+        lambda: call(*given, **named),
+        again=lambda error: (
             isinstance(error, RPCError) and error.status == RPCStatusCode.RESOURCE_EXHAUSTED
-        )
-    ),
-    wait=tenacity.wait_random(0.1, 0.5),
-    stop=tenacity.stop_after_delay(10),
-    before_sleep=THROTTLED.note,
-    reraise=True,
-)
+        ),
+        pauses=jittered(itertools.repeat(_LONGEST_PAUSE), least=_SHORTEST_PAUSE),
+        told=THROTTLED.note,
+        seconds=_PATIENCE,
+    )
 
 
 def time_of(stamp: Timestamp) -> datetime | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import NoReturn
 
 import structlog
-import tenacity
 from temporalio.client import (
     BuildIdOp,
     BuildIdOpAddNewCompatible,
@@ -19,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.connect import is_transient
 from rollout.base.exit import Failure
+from rollout.base.retrying import Attempt, backoff, retrying
 from rollout.core.version_sets import Build, Place, VersionSets
 from rollout.temporal.rpc import TIMEOUT
 from rollout.temporal.visibility import quoted
@@ -49,13 +49,13 @@ class VersionSetRouting:
 
         Waits for as long as the server is away. Raises `Failure` where it refuses.
         """
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(is_transient),
-            wait=tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_WAIT),
-            before_sleep=_say_that_it_waits,
-        )
         try:
-            place: Place = await retrying(self._take_place, build_id, strategy)
+            place = await retrying(
+                lambda: self._take_place(build_id, strategy),
+                again=is_transient,
+                pauses=backoff(0.5, _LONGEST_WAIT),
+                told=_say_that_it_waits,
+            )
         except RPCError as error:
             _refused(error, f"{build_id} cannot be registered for task queue {self._task_queue}")
         return place
@@ -130,10 +130,9 @@ class VersionSetRouting:
         return {build_id: sum(polled.values()) for build_id, polled in alive.items()}
 
 
-def _say_that_it_waits(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    pause = round(state.upcoming_sleep, 1)
-    log.warning("waiting for Temporal", error=str(error), retry_in_seconds=pause)
+def _say_that_it_waits(attempt: Attempt) -> None:
+    pause = round(attempt.pause, 1)
+    log.warning("waiting for Temporal", error=str(attempt.error), retry_in_seconds=pause)
 
 
 def _operation(sets: list[list[str]], build_id: str, strategy: str) -> BuildIdOp:

@@ -6,11 +6,12 @@ asks it for the rest.
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
-import tenacity
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError
@@ -18,13 +19,13 @@ from temporalio.worker import WorkerDeploymentConfig
 
 from rollout.base.connect import is_transient
 from rollout.base.exit import Failure, Misuse
+from rollout.base.retrying import Attempt, backoff, retrying
 from rollout.temporal.routing import DeploymentRouting
 from rollout.temporal.version_sets import VersionSetRouting
 from rollout.worker import defaults
 from rollout.worker.app import App
 from rollout.worker.declaration import Declaration, admit, declare
 from rollout.worker.options import Options
-from rollout.worker.self_routing import take_place
 
 __all__ = ["BEHAVIORS", "VERSIONINGS", "Identity", "Versioning"]
 
@@ -34,6 +35,9 @@ BEHAVIORS: Mapping[str, VersioningBehavior] = {
     "pinned": VersioningBehavior.PINNED,
     "auto-upgrade": VersioningBehavior.AUTO_UPGRADE,
 }
+
+_OF_SELF_ROUTING = "msgspec"
+"""What a worker needs where it routes by itself, as the controller does; no other worker does."""
 
 _LONGEST_WAIT = 2.0
 """Seconds between two tries to declare: the planner takes a build for undeclared after 5."""
@@ -60,8 +64,13 @@ class Versioning:
     """Whether something here routes its runs: then it takes --managed, and behaviors of runs."""
 
     def refuse_options(self, options: Options) -> None:
-        """Raise `Misuse` where two of the options exclude each other."""
+        """Raise `Misuse` where two of the options exclude each other, or one needs more."""
         if self.routed:
+            if not options.managed and not importlib.util.find_spec(_OF_SELF_ROUTING):
+                raise Misuse(
+                    "a worker that routes its build by itself needs 'temporal-worker-rollout"
+                    "[control]': install it, or give --managed, and the rollout controller routes"
+                )
             return
         if options.managed:
             raise Misuse(
@@ -110,12 +119,14 @@ class _VersionSets(Versioning):
         return Identity(build_id=options.build_id, use_worker_versioning=True)
 
     async def before_polling(self, client: Client, build: Declaration, options: Options) -> None:
-        routing = VersionSetRouting(client, options.task_queue)
-        if await routing.take_place(build.build_id, build.strategy) == "superseded":
-            log.warning(
-                "this build gets no tasks: a newer one of its version set has taken them over; "
-                "its worker can be stopped once that one polls"
-            )
+        for task_queue in options.task_queues:
+            routing = VersionSetRouting(client, task_queue)
+            if await routing.take_place(build.build_id, build.strategy) == "superseded":
+                log.warning(
+                    "this build gets no tasks: a newer one of its version set has taken them over; "
+                    "its worker can be stopped once that one polls",
+                    task_queue=task_queue,
+                )
 
 
 @dataclass(frozen=True)
@@ -136,34 +147,36 @@ class _Deployment(Versioning):
         )
 
     async def before_polling(self, client: Client, build: Declaration, options: Options) -> None:
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(is_transient), wait=tenacity.wait_fixed(0.5)
+        await retrying(
+            lambda: admit(client, build, allow_changed_code=options.allow_changed_code),
+            again=is_transient,
+            pauses=itertools.repeat(0.5),
         )
-        await retrying(admit, client, build, allow_changed_code=options.allow_changed_code)
 
     async def settle_in(
         self, client: Client, build: Declaration, options: Options, identity: str
     ) -> None:
         """Declare the build once the server knows it, and, unless managed, take its place."""
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(is_transient)
-            | tenacity.retry_if_result(lambda ok: not ok),
-            wait=tenacity.wait_exponential(multiplier=0.2, max=_LONGEST_WAIT),
-            before_sleep=_say_that_it_takes_long,
-        )
         routing = DeploymentRouting(client, build.deployment, identity)
         try:
-            await retrying(declare, client, build, routing)
+            await retrying(
+                lambda: declare(client, build, routing),
+                again=is_transient,
+                wanted=bool,
+                pauses=backoff(0.2, _LONGEST_WAIT),
+                told=_say_that_it_takes_long,
+            )
         except RPCError as error:
             raise Failure(f"{build.build_id} cannot be declared: {error.message}") from error
         log.info("declared", strategy=build.strategy, behavior=build.behavior)
         if not options.managed:
-            await take_place(routing, build.deployment, options.task_queue, build.build_id)
+            from rollout.worker.self_routing import take_place  # noqa: PLC0415 - see `refuse_options`
+
+            await take_place(routing, build.deployment, options.task_queues, build.build_id)
 
 
-def _say_that_it_takes_long(state: tenacity.RetryCallState) -> None:
-    unreachable = state.outcome is not None and state.outcome.failed
-    if (state.seconds_since_start or 0) > _LONG and not unreachable:
+def _say_that_it_takes_long(attempt: Attempt) -> None:
+    if attempt.elapsed > _LONG and attempt.error is None:
         log.warning(
             "the server does not know this build yet, although its worker polls; is the deployment "
             "at its limit of versions (`rollout status` says so)?"
