@@ -21,6 +21,7 @@ _TEMPORAL = {
     "as the `temporal` CLI reads them",
     "TEMPORAL_PROFILE": "a profile of the CLI's configuration file; the embedded server is left "
     "out where this is set",
+    "XDG_CONFIG_HOME": "where the CLI's configuration file is looked for; default: `~/.config`",
     "TEMPORAL_CONFIG_FILE": "that file; the embedded server is left out where this is set",
 }
 _PLACES = {
@@ -53,6 +54,8 @@ _DEMO = {
 }
 _GIVEN = {
     "BUILD_ID": "in a worker: its build, for activities to read",
+    "SUPERVISOR_GROUP_NAME": "set by supervisord in what it starts: its group",
+    "SUPERVISOR_PROCESS_NAME": "set by supervisord in what it starts: its name",
     "SUPERVISOR_SERVER_URL": "set by supervisord in what it starts: where it is reached",
 }
 

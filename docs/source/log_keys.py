@@ -26,6 +26,7 @@ _IN_A_RUN = {
     "activity_id": "the activity within its run",
     "task_queue": "the task queue",
     "attempt": "which try it is, counted from 1",
+    "calls": "how many calls the server has refused so far because there were too many",
 }
 _AT_THE_END = {
     "exit_code": "in the last record of a process that failed: what it ends with",
@@ -33,6 +34,7 @@ _AT_THE_END = {
 }
 _CONTROLLER = {
     "action": "what was done, in words",
+    "calls": "how often the server has said that it is asked too much",
     "changes": "what has changed in `rollout.toml`",
     "outcome": "of a replay: `passed`, or what broke",
     "phase": "as in `status`",

@@ -20,6 +20,13 @@ STATUS = {
     "manager": "the identity that alone may change the routing; null: anybody",
     "phase": f"where the rollout is: {', '.join(map(code, get_args(Phase)))}",
     "reason": "why, in a sentence",
+    "observed_at": "when the oldest part of it was asked for, in RFC 3339; a version says it where "
+    "a part of its own is older",
+    "age_seconds": "how old that part is now",
+    "source": "`controller`: by its look; `direct`: by one of this command's own",
+    "server": "`address` and `namespace` of the server that was asked",
+    "unassigned_runs": "running workflows on the deployment's task queues that no version has "
+    "taken yet; null: not known",
     "warnings": "what stands in the way beside that, a sentence each",
     "versions": "a build each, the oldest first; below",
 }
@@ -35,8 +42,18 @@ STATUS_VERSION = {
     "verified": "for each build whose runs were replayed on it: `passed`, or what broke",
     "drained_since": "since when, in ISO 8601; null: it is not drained",
     "target_share": "its share of new runs by the routing, 0 to 1",
+    "real_share": "its share of the runs begun since the routing last changed, 0 to 1; null: not "
+    "known",
+    "real_samples": "how many those are; null: not known",
     "open_runs": "running workflows on it; null: not known",
-    "workers": "its worker processes with a fresh heartbeat; null: not known",
+    "open_runs_at": "when they were counted, or before, in RFC 3339",
+    "open_pinned": "of those the ones that cannot go on elsewhere; null: not known",
+    "open_auto_upgrade": "of those the ones that can; null: not known",
+    "waiting_tasks": "tasks that wait in its queues, approximately; null: not known",
+    "waiting_age_seconds": "for how long the oldest of them has waited, approximately; null: not "
+    "known",
+    "waiting_at": "when that was asked for, in RFC 3339",
+    "workers": "its worker processes whose heartbeat goes on; null: not known",
     "process": "its program's state in supervisord; null: it has none here",
     "safe_to_stop": "whether its workers may be stopped; anything unknown means no",
     "evidence": "the points of that verdict: `check`, `ok`, and `detail` in a sentence",

@@ -13,14 +13,15 @@ from msgspec import inspect as types
 
 from docs.source.markdown import code, sentence, table
 from rollout.core import config
-from rollout.core.config import Delay, RolloutConfig, Seconds
+from rollout.core.config import Delay, Promotion, RolloutConfig, Seconds
 
 __all__ = ["toml_keys"]
 
 _UNITS = (("h", 3600), ("m", 60), ("s", 1))
-_DURATIONS: dict[type, str] = {
+_OURS: dict[type, str] = {
     Seconds: 'duration, `"30s"`',
     Delay: 'duration, or `"manual"`: never',
+    Promotion: 'build and percentage, `"v2@50"`',
 }
 _PLAIN = {types.BoolType: "true or false", types.StrType: "text", types.AnyType: "any value"}
 _SIGNS = (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most"))
@@ -96,7 +97,7 @@ def _type_name(kind: types.Type) -> str:
         case types.IntType() | types.FloatType():
             name = _number_name(kind)
         case types.CustomType():
-            name = _DURATIONS[kind.cls]
+            name = _OURS[kind.cls]
         case _:
             name = _PLAIN[type(kind)]
     return name

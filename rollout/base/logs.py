@@ -7,7 +7,8 @@ out to stderr and carry the same keys:
 ``timestamp`` (RFC 3339, UTC), ``level``, ``event``, ``logger``, ``service.name``, the build
 id as ``build_id`` (the metrics' name for it) and ``service.version`` (OpenTelemetry's),
 ``deployment_name``, and inside a workflow or an activity ``workflow_id``, ``run_id``,
-``workflow_type``, ``activity_type``, ``attempt``.
+``workflow_type``, ``activity_type``, ``attempt``. What is logged with ``extra=`` stands beside
+them; under one of these names it becomes ``extra_event`` and so on, and what is no JSON its repr.
 
 In workflow code use `temporalio.workflow.logger`, in activities
 `temporalio.activity.logger`: they are silent on replay. Elsewhere use structlog.
@@ -15,8 +16,10 @@ In workflow code use `temporalio.workflow.logger`, in activities
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -27,8 +30,9 @@ import temporalio.workflow
 from temporalio.runtime import LogForwardingConfig, LoggingConfig
 
 from rollout.base.exit import Misuse, log_by
+from rollout.base.log_records import own_name
 
-__all__ = ["CORE_LOGGER", "configure", "core_logging"]
+__all__ = ["CORE_LOGGER", "configure", "core_logging", "is_configured"]
 
 CORE_LOGGER = "temporalio.core"
 _FORMATS = ("console", "json")
@@ -42,6 +46,26 @@ _CONTEXT_KEYS = (
     "task_queue",
     "attempt",
 )
+_OURS = frozenset(
+    ("timestamp", "level", "event", "logger", "exception", "program", "exc_info", "stack_info")
+)
+_NO_EXTRA = frozenset(
+    (
+        *vars(logging.LogRecord("", 0, "", 0, "", (), None)),
+        *("message", "asctime", "taskName"),
+        *("temporal_workflow", "temporal_activity", "temporal_log"),
+    )
+)
+_NAMED = {
+    key: re.compile(
+        rf"""\b(?:{name})["']?\s*[:=]\s*(?:Some\()?(?:\\?"([^"\\]+)\\?"|([^\s"',;)}}\]\\]+))"""
+    )
+    for key, name in {
+        "workflow_id": "workflow_id|workflowId|WorkflowId|wf_id",
+        "run_id": "run_id|runId|RunId|workflow_run_id",
+    }.items()
+}
+"""How the SDK's core names a workflow in the middle of a sentence."""
 
 EventDict = MutableMapping[str, Any]
 
@@ -62,10 +86,10 @@ def configure(service: str, **fields: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(allow=_CONTEXT_KEYS),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _flatten_temporal,
         lambda _logger, _method, event: {**event, **constant, **event},
+        _add_extra,
     ]
     structlog.configure(
         processors=[
@@ -94,6 +118,11 @@ def configure(service: str, **fields: str) -> None:
     _quieten()
 
 
+def is_configured() -> bool:
+    """Whether this process keeps a log; a command does not, and what it prints is all it says."""
+    return structlog.get_config()["wrapper_class"] is structlog.stdlib.BoundLogger
+
+
 def _choice() -> tuple[str, str]:
     """The format and the level. Raises `Misuse` for a word that is neither."""
     chosen = os.environ.get("LOG_FORMAT") or ("console" if sys.stderr.isatty() else "json")
@@ -106,7 +135,7 @@ def _choice() -> tuple[str, str]:
 
 
 def _as_json() -> list[Any]:
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    return [structlog.processors.format_exc_info, _to_json]
 
 
 def _as_text(constant: Mapping[str, str]) -> list[Any]:
@@ -165,7 +194,55 @@ def _flatten_temporal(_logger: object, _method: str, event: EventDict) -> EventD
                     event.setdefault(key, lifted[key])
     core = getattr(record, "temporal_log", None)
     if core is not None:
-        event.setdefault("target", core.target)
-        for key, value in core.fields.items():
-            event.setdefault(key, value)
+        _add_core(core, event)
     return event
+
+
+def _add_core(core: Any, event: EventDict) -> None:  # noqa: ANN401 - the SDK keeps its class to itself
+    """Add the fields of a record of the SDK's core, and the workflow that its text names."""
+    event.setdefault("target", core.target)
+    for key, value in core.fields.items():
+        event[own_name(key, event)] = value
+    texts = [str(event["event"]), *(str(value) for value in core.fields.values())]
+    for key, name in _NAMED.items():
+        found = (match for text in texts for match in name.finditer(text))
+        if key not in event and (match := next(found, None)) is not None:
+            event[key] = match[1] or match[2]
+
+
+def _add_extra(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Add what a record of the standard library's was given as ``extra=``; ours win."""
+    record = event.get("_record")
+    if record is None:
+        return event
+    # What a plain logger says of a workflow is of use under its own name.
+    taken = {*event, *_OURS}
+    for key, value in vars(record).items():
+        if key not in _NO_EXTRA:
+            name = own_name(key, taken)
+            taken.add(name)
+            event[name] = _plain(value)
+    return event
+
+
+def _plain(value: object) -> object:
+    """``value`` as JSON can say it; what it cannot, by its repr."""
+    try:
+        return json.loads(json.dumps(value, default=_repr, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):  # a key that is no text, a circle, a NaN
+        return _repr(value)
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - a mistake in a repr must not lose the record
+        return object.__repr__(value)
+
+
+def _to_json(_logger: object, _method: str, event: EventDict) -> str:
+    """The record as one line, whatever is in it."""
+    try:
+        return json.dumps(event, default=str, allow_nan=False)
+    except Exception:  # noqa: BLE001 - a value that no str() is to be had of is one of many
+        return json.dumps({str(key): _plain(value) for key, value in event.items()})

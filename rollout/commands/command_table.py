@@ -39,6 +39,13 @@ class Command:
     """For its help, a line each, without the word ``rollout``; the function may have its own."""
     reads_config: bool = True
     """Whether ``--config`` may stand behind its name, too."""
+    asks_server: bool = False
+    """Whether it asks a Temporal server, which is that of the stack that runs here."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes anything, and not only looks."""
+        return self.group in (_STEER, _VERSIONS)
 
 
 def _look(module: str, text: str, examples: str, **more: bool) -> Command:
@@ -46,11 +53,11 @@ def _look(module: str, text: str, examples: str, **more: bool) -> Command:
 
 
 def _steer(module: str, text: str, examples: str) -> Command:
-    return Command(_STEER, f"rollout.commands.{module}", text, examples)
+    return Command(_STEER, f"rollout.commands.{module}", text, examples, asks_server=True)
 
 
 def _version(module: str, text: str, examples: str) -> Command:
-    return Command(_VERSIONS, f"rollout.commands.{module}", text, examples)
+    return Command(_VERSIONS, f"rollout.commands.{module}", text, examples, asks_server=True)
 
 
 def _run(module: str, text: str, examples: str = "", **more: bool) -> Command:
@@ -62,14 +69,20 @@ COMMANDS: Mapping[str, Command] = {
         "commands.status",
         "show versions, runs, and what is safe to stop",
         "status\nstatus --json | jq .phase\nstatus --versioning version-sets --task-queue orders",
+        asks_server=True,
     ),
-    "watch": _look("commands.watch.live", "show the rollout live, until Ctrl-C", "watch"),
+    "watch": _look(
+        "commands.watch.live", "show the rollout live, until Ctrl-C", "watch", asks_server=True
+    ),
     "plan": _look(
         "commands.plan",
         "say what would be done now; exit 3: changes pending",
         "plan\nplan --json",
+        asks_server=True,
     ),
-    "history": _look("commands.history", "say what has happened, and when", "history --json"),
+    "history": _look(
+        "commands.history", "say what has happened, and when", "history --json", asks_server=True
+    ),
     "logs": _look(
         "commands.logs", "show every process's log, merged by time", "logs -f", reads_config=False
     ),
@@ -77,6 +90,11 @@ COMMANDS: Mapping[str, Command] = {
     "to": _steer("intent", "make a build the target of new runs", "to v3"),
     "pause": _steer("intent", "leave traffic as it is", "pause"),
     "resume": _steer("intent", "go on after a pause", "resume"),
+    "promote": _steer(
+        "promote",
+        "go one step on although the ramp is held",
+        "promote\npromote --full",
+    ),
     "rollback": _steer(
         "rollback",
         "send new runs back, at once",
@@ -95,7 +113,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "retry": _version("versions", "lift a block; try gate and replay again", "retry v3"),
     "retire": _version(
-        "versions",
+        "retire",
         "stop and remove what is safe to stop",
         "retire v1\nretire v1 --force --yes",
     ),
@@ -146,6 +164,10 @@ def dispatch(words: Sequence[str]) -> int:
         raise Misuse(_unknown(given.command))
     command = command_parser(given.command)
     arguments = command.parse_args(given.rest, argparse.Namespace(config=given.config))
+    if COMMANDS[given.command].asks_server:
+        from rollout.commands import world  # noqa: PLC0415 - not every command needs it
+
+        world.enter(elsewhere=arguments.elsewhere, changes=COMMANDS[given.command].changes)
     outcome = arguments.run(arguments)
     code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
     return code
@@ -163,6 +185,13 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
     getattr(importlib.import_module(command.module), name)(parser)
     if command.reads_config:
         _add_config(parser, default=argparse.SUPPRESS)
+    if command.asks_server:
+        parser.add_argument(
+            "--elsewhere",
+            action="store_true",
+            help="ask the server that this shell names, not the running stack's; "
+            "no process here is shown or touched",
+        )
     return parser
 
 

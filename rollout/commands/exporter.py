@@ -16,9 +16,11 @@ from rollout.base import logs, settings
 from rollout.base.command_line import Parser, port
 from rollout.base.exit import Failure
 from rollout.base.settings import ROLLOUT_FILE, TARGETS_DIR, metrics_host
+from rollout.controller.nudge import nudge
 from rollout.exporter.deployment import DeploymentMetrics
 from rollout.exporter.listener import Event, claim_stdout, listen, stdin_reader
 from rollout.exporter.loop import watch_deployment, watch_supervisor
+from rollout.exporter.own_starts import count_start
 from rollout.exporter.processes import ProcessMetrics
 from rollout.supervision.rpc import Supervisor, socket_path
 
@@ -67,6 +69,18 @@ async def main(prog: str) -> int:
     return await _run(parser.parse_args())
 
 
+async def _count_this_start(supervisor: Supervisor, processes: ProcessMetrics) -> None:
+    """Tell ``processes`` how often supervisord has started this exporter."""
+    group = os.environ.get("SUPERVISOR_GROUP_NAME", "")
+    name = os.environ.get("SUPERVISOR_PROCESS_NAME", "")
+    try:
+        starts = count_start(settings.VAR / "run" / "exporter.starts", await supervisor.pid())
+    except (Failure, OSError) as error:
+        log.warning("this start could not be counted", error=str(error))
+        return
+    processes.is_itself(group, name, starts)
+
+
 async def _run(options: argparse.Namespace) -> int:
     """Serve until told to end, or until supervisord is gone."""
     supervised = "SUPERVISOR_SERVER_URL" in os.environ
@@ -87,8 +101,12 @@ async def _run(options: argparse.Namespace) -> int:
     def handle(event: Event) -> None:
         processes.count(event)
         told.set()
+        if name := deployment.deployment:
+            nudge(name)
 
     supervisor = Supervisor(socket_path())
+    if supervised:
+        await _count_this_start(supervisor, processes)
     forever = [
         stop.wait(),
         watch_supervisor(supervisor, processes, options.targets, told),

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from rollout.base import settings
 from rollout.commands.shared import observe
+from rollout.commands.world import is_elsewhere
 from rollout.controller.past import Event, all_deeds
 from rollout.core.config_file import load
 from rollout.core.observation import Observation
@@ -29,7 +30,7 @@ def history(parser: argparse.ArgumentParser) -> None:
 async def _history(arguments: argparse.Namespace) -> int:
     """What has happened to the versions, and what the controller did about it."""
     seen, _ = await observe(load(arguments.config))
-    deeds = all_deeds(settings.LOG_DIR, seen.deployment)
+    deeds = () if is_elsewhere() else all_deeds(settings.LOG_DIR, seen.deployment)
     events = events_of(seen, deeds)
     if arguments.json:
         print(json.dumps(as_json(events)))

@@ -118,9 +118,20 @@ def _follow(
 
 def _writer(*, as_json: bool) -> Callable[[Record], None]:
     if as_json:
-        return lambda record: print(json.dumps(record.fields, ensure_ascii=False, default=str))
+        return lambda record: print(_as_json(record))
     coloured = "NO_COLOR" not in os.environ
-    return lambda record: print(_readable(record, coloured=coloured))
+    return lambda record: print(_printable(_readable(record, coloured=coloured)))
+
+
+def _as_json(record: Record) -> str:
+    text = json.dumps(record.fields, ensure_ascii=False, default=str)
+    return text if _printable(text) == text else json.dumps(record.fields, default=str)
+
+
+def _printable(text: str) -> str:
+    """``text``, with escapes for what this output has no bytes for, as half a UTF-16 pair."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, errors="backslashreplace").decode(encoding)
 
 
 def _readable(record: Record, *, coloured: bool) -> str:

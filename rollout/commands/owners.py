@@ -26,7 +26,7 @@ async def _adopt(arguments: argparse.Namespace) -> int:
     """Make this checkout's controller the deployment's manager."""
     client, seen = await see(load(arguments.config))
     routing = DeploymentRouting(client, seen.deployment, writer(seen))
-    await written(routing.set_manager(own_identity()))
+    await written(seen.deployment, routing.set_manager(own_identity()))
     print(f"{own_identity()} manages {seen.deployment} now (before: {seen.manager or 'nobody'})")
     return 0
 
@@ -34,7 +34,8 @@ async def _adopt(arguments: argparse.Namespace) -> int:
 async def _release(arguments: argparse.Namespace) -> int:
     """Let anybody change the routing."""
     client, seen = await see(load(arguments.config))
-    await written(DeploymentRouting(client, seen.deployment, writer(seen)).set_manager(""))
+    routing = DeploymentRouting(client, seen.deployment, writer(seen))
+    await written(seen.deployment, routing.set_manager(""))
     print(f"nobody manages {seen.deployment} now (before: {seen.manager or 'nobody'})")
     print("a running controller claims it again when it next has to act: stop or pause it")
     return 0

@@ -12,9 +12,10 @@ from temporalio.service import RPCError
 from rollout.base.exit import Failure
 from rollout.base.waiting import until
 from rollout.commands.shared import own, see, written
+from rollout.commands.world import refuse_own_file
 from rollout.controller.identity import is_running
+from rollout.controller.last_good import change, follow
 from rollout.controller.refusals import last_refusals
-from rollout.core.config_file import edit, load
 from rollout.core.observation import Observation, Version
 from rollout.core.verdict import warnings
 from rollout.replay.verification import summary
@@ -45,7 +46,11 @@ def rollback(parser: argparse.ArgumentParser) -> None:
 
 async def _rollback(arguments: argparse.Namespace) -> int:
     """Send all new runs back to a version that has worked, and block the one that has not."""
-    config = load(arguments.config)
+    refuse_own_file(arguments.config)
+    followed = follow(arguments.config)
+    config = followed.config
+    if followed.warning:
+        print(f"! {followed.warning}", file=sys.stderr)
     if config.deployment.pace == "manual":
         raise Failure('pace is "manual" in rollout.toml: route with the `temporal` CLI')
     client, seen = await see(config)
@@ -54,14 +59,14 @@ async def _rollback(arguments: argparse.Namespace) -> int:
     routing = DeploymentRouting(client, seen.deployment, own(seen, bad))
     reason = f"rolled back to {good} by command"
     blocked = Metadata(blocked=Note(seen.version(bad).fingerprint, reason))
-    await written(routing.annotate(bad, blocked))
-    edit(arguments.config, "deployment", target=good, rollback=good, paused=False)
+    await written(seen.deployment, routing.annotate(bad, blocked), bad)
+    change(arguments.config, target=good, rollback=good, promote=None, paused=False)
     print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
-    observer = Observer(client, seen.deployment)
+    observer = Observer(client, seen.deployment, at_once=False)
 
     async def is_back() -> bool:
         try:
-            now = await observer.observe()
+            now = await observer.observe(bad)
         except RPCError:
             return False
         return now.current == good and now.ramping is None
@@ -72,7 +77,8 @@ async def _rollback(arguments: argparse.Namespace) -> int:
             why = "no controller runs here (`supervisorctl start rollout`)"
         raise Failure(f"new runs do not go to {good} yet: {why or 'see `rollout status`'}")
     print(f"all new runs go to {good}")
-    after = await observer.observe()
+    observer.expire()
+    after = await observer.observe(bad)
     for warning in warnings(after):
         print(f"! {warning}", file=sys.stderr)
     stranded = after.version(bad).open_runs
@@ -124,7 +130,7 @@ async def _move_back(
     """Move the runs of the bad build that the good one's code can go on with."""
     found = await try_move(client, deployment, bad, good)
     print(summary(found))
-    moved = await written(routing.move_these(found.movable, good))
+    moved = await written(deployment, routing.move_these(found.movable, good))
     tried = len(found.runs) + len(found.left_out)
     left = tried - len(found.movable)
     print(f"{moved} runs move to {good} at their next task; {left} stay on {bad}")

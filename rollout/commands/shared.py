@@ -11,16 +11,17 @@ from temporalio.service import RPCError
 
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
+from rollout.commands.world import is_elsewhere, supervisor_here
 from rollout.controller.identity import own_identity
+from rollout.controller.nudge import nudge
 from rollout.controller.observing import observe_rollout
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
-from rollout.supervision.rpc import Supervisor
 from rollout.temporal.observer import Observer
 
-__all__ = ["observe", "own", "see", "writer", "written"]
+__all__ = ["observe", "own", "readable", "see", "writer", "written"]
 
 T = TypeVar("T")
 
@@ -32,7 +33,8 @@ async def see(config: RolloutConfig, *, known: bool = True) -> tuple[Client, Obs
     in a hurry. Raises `Failure`, also where ``known`` and nothing is there.
     """
     client = await connect(identity=own_identity())
-    seen = await _readable(Observer(client, config.deployment.name, Supervisor()).observe())
+    observer = Observer(client, config.deployment.name, supervisor_here())
+    seen = await readable(observer.observe())
     if known and not seen.exists:
         raise Failure(
             f"the server does not know deployment {seen.deployment}: has a worker polled?"
@@ -43,11 +45,12 @@ async def see(config: RolloutConfig, *, known: bool = True) -> tuple[Client, Obs
 async def observe(config: RolloutConfig) -> tuple[Observation, Plan]:
     """Observe all that a plan needs and plan on it, as the controller of this checkout would."""
     client = await connect()
-    seen = await _readable(observe_rollout(client, config, Supervisor()))
+    seen = await readable(observe_rollout(client, config, supervisor_here()))
     return seen, plan(config, seen, datetime.now(timezone.utc), own_identity())
 
 
-async def _readable(reading: Awaitable[Observation]) -> Observation:
+async def readable(reading: Awaitable[Observation]) -> Observation:
+    """What was read. Raises `Failure` with the server's words where it could not be."""
     try:
         return await reading
     except RPCError as error:
@@ -72,9 +75,15 @@ def writer(seen: Observation) -> str:
     return seen.manager or own_identity()
 
 
-async def written(change: Awaitable[T]) -> T:
-    """What ``change`` returns. Raises `Failure` with the server's words where it refuses."""
+async def written(deployment: str, change: Awaitable[T], build_id: str = "") -> T:
+    """What ``change``, of ``build_id``, returns; the controller here looks at what became of it.
+
+    Raises `Failure` with the server's words where it refuses.
+    """
     try:
         return await change
     except RPCError as error:
         raise Failure(f"the server refused: {error.message}") from error
+    finally:
+        if not is_elsewhere():
+            nudge(deployment, build_id)

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from rich.console import Console
-
 from rollout.base import settings
-from rollout.base.connect import connect
-from rollout.commands import version_sets
-from rollout.commands.shared import observe
-from rollout.commands.status_table import as_table
-from rollout.controller.identity import is_running, own_identity
-from rollout.controller.refusals import last_refusals
+from rollout.commands.looking import Look, look
+from rollout.controller.last_good import Followed, follow
 from rollout.core.config import RolloutConfig
-from rollout.core.config_file import load
-from rollout.core.observation import Observation
-from rollout.core.status_document import status_document
-from rollout.core.sunset import kept
-from rollout.core.version_limit import deletable, warning
-from rollout.prometheus import graphs
-from rollout.temporal.version_sets import VersionSetRouting
+from rollout.core.status_document import Source, status_document
 
 __all__ = ["status"]
+
+_JUST_NOW = 3.0
+"""Seconds; what is older than that is said to be so."""
 
 
 def status(parser: argparse.ArgumentParser) -> None:
@@ -44,24 +35,50 @@ def status(parser: argparse.ArgumentParser) -> None:
 
 async def _status(arguments: argparse.Namespace) -> int:
     """Versions, their share of new runs, open runs, and what is safe to stop."""
-    await _SHOWN[arguments.versioning](load(arguments.config), arguments)
+    await _SHOWN[arguments.versioning](follow(arguments.config), arguments)
     return 0
 
 
-async def _of_deployment(config: RolloutConfig, arguments: argparse.Namespace) -> None:
-    seen, decided = await observe(config)
+async def _of_deployment(followed: Followed, arguments: argparse.Namespace) -> None:
+    config = followed.config
+    found = await look(followed)
     now = datetime.now(timezone.utc)
-    told = list(_warnings(config, seen))
     if arguments.json:
-        print(json.dumps(status_document(config, seen, decided, now, told)))
+        source = Source(found.source, found.server.address, found.told)
+        print(json.dumps(status_document(config, found.seen, found.decided, now, source)))
         return
+    _show(config, found, now)
+
+
+def _show(config: RolloutConfig, found: Look, now: datetime) -> None:
+    # A script has no use for tables, and should not wait for what draws them.
+    from rich.console import Console  # noqa: PLC0415
+
+    from rollout.commands.status_table import as_table  # noqa: PLC0415
+
     console = Console(highlight=False)
-    console.print(as_table(config, seen, decided, now, told))
+    console.print(as_table(config, found.seen, found.decided, now, found.told))
+    if said := _source(found, now):
+        console.print(f"\n{said}", soft_wrap=True)
     console.print(f"\ngraphs: {_graphs()}", soft_wrap=True)
 
 
-async def _of_sets(config: RolloutConfig, arguments: argparse.Namespace) -> None:
-    task_queue = arguments.task_queue or config.deployment.task_queue
+def _source(found: Look, now: datetime) -> str | None:
+    """Who looked and when, where that is not the controller just now."""
+    if found.source == "direct":
+        return f"read from the server by this command: {found.why_direct}"
+    age = (now - found.seen.oldest).total_seconds()
+    return f"as the controller saw it {age:.0f} s ago" if age > _JUST_NOW else None
+
+
+async def _of_sets(followed: Followed, arguments: argparse.Namespace) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    from rollout.base.connect import connect  # noqa: PLC0415
+    from rollout.commands import version_sets  # noqa: PLC0415
+    from rollout.temporal.version_sets import VersionSetRouting  # noqa: PLC0415
+
+    task_queue = arguments.task_queue or followed.config.deployment.task_queue
     seen = await VersionSetRouting(await connect(), task_queue).observe()
     if arguments.json:
         print(json.dumps(version_sets.as_json(seen)))
@@ -69,27 +86,17 @@ async def _of_sets(config: RolloutConfig, arguments: argparse.Namespace) -> None
         Console(highlight=False).print(version_sets.render(seen))
 
 
-_SHOWN: Mapping[str, Callable[[RolloutConfig, argparse.Namespace], Coroutine[Any, Any, None]]] = {
+_SHOWN: Mapping[str, Callable[[Followed, argparse.Namespace], Coroutine[Any, Any, None]]] = {
     "deployment": _of_deployment,
     "version-sets": _of_sets,
 }
 """How the status of each versioning is shown; without a version there is nothing to show."""
 
 
-def _warnings(config: RolloutConfig, seen: Observation) -> Iterator[str]:
-    """What stands in the way although the plan does not know of it."""
-    name = config.deployment.name
-    if not is_running(name) and seen.manager in ("", own_identity()):
-        yield "no controller runs here, so nothing is done: `supervisorctl start rollout`"
-    else:
-        yield from last_refusals(name)
-    spare = deletable(seen, config.deployment.target, kept(config, seen))
-    if limit := warning(seen, config.limits.versions, spare):
-        yield limit
-
-
 def _graphs() -> str:
     """Grafana where it is installed, else a page of Prometheus with the same main panels."""
+    from rollout.prometheus import graphs  # noqa: PLC0415
+
     if (settings.TOOLS_DIR / "grafana" / "bin" / "grafana").exists():
         return settings.local_url("GRAFANA_PORT")
     return graphs.switchover_url(settings.prometheus_page())

@@ -12,7 +12,15 @@ from rich.text import Text
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
-from rollout.core.verdict import Verdict, safe_to_stop, target_share, version_set_of, warnings
+from rollout.core.shares import real_samples, real_share
+from rollout.core.verdict import (
+    Verdict,
+    queries_hang,
+    safe_to_stop,
+    target_share,
+    version_set_of,
+    warnings,
+)
 
 __all__ = ["as_table", "count", "verdict_lines"]
 
@@ -43,7 +51,7 @@ def as_table(
     for version in seen.versions:
         table.add_row(
             version.build_id,
-            version.status,
+            version.shown_status,
             version.strategy or "-",
             *([version.behavior or "-"] if mixed else []),
             version_set_of(seen, version.build_id),
@@ -52,13 +60,29 @@ def as_table(
             count(version.workers),
             version.process or "-",
         )
+        verdicts += _really(seen, version.build_id)
         if own := version.behavior_exceptions:
             verdicts.append(Text(f"{version.build_id} has workflows of their own behavior: {own}"))
         if version.blocked:
             verdicts.append(Text(f"{version.build_id} is blocked: {version.blocked}", "yellow"))
-        verdicts += verdict_lines(safe_to_stop(seen, version.build_id, target, now))
+        verdict = safe_to_stop(seen, version.build_id, target, now)
+        verdicts += verdict_lines(verdict)
+        if verdict.safe_to_stop and (lost := queries_hang(version)):
+            verdicts.append(Text(f"  ! {lost}"))
     warned = [Text(f"! {text}", "yellow") for text in (*told, *warnings(seen), *seen.problems)]
     return Group(head, phase, *warned, Text(), table, Text(), *verdicts)
+
+
+def _really(seen: Observation, build_id: str) -> list[Text]:
+    """Which share of new runs a version really gets, while they are divided."""
+    real = real_share(seen, build_id)
+    if seen.ramping is None or real is None:
+        return []
+    meant, samples = target_share(seen, build_id), real_samples(seen)
+    return [
+        Text(f"{build_id} got {real:.0%} of {samples} new runs since the last change ({meant:.0%} "
+             "are meant)")
+    ]  # fmt: skip
 
 
 def verdict_lines(verdict: Verdict) -> list[Text]:

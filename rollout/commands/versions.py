@@ -1,11 +1,9 @@
-"""`rollout add`, `verify`, `retry` and `retire`: what is done with one version."""
+"""`rollout add`, `verify` and `retry`: what is done with one version."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
-from datetime import datetime, timezone
 
 from rich.console import Console
 from temporalio.service import RPCError
@@ -15,20 +13,18 @@ from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.names import valid_build_id
 from rollout.commands.shared import own, see, written
-from rollout.controller.identity import own_identity
+from rollout.commands.world import refuse_elsewhere
 from rollout.core.config_file import load
 from rollout.core.observation import STRATEGIES
-from rollout.core.verdict import safe_to_stop
-from rollout.replay.verification import as_json, render
+from rollout.replay.verification import as_json, refusing_drift, render
 from rollout.replay.verify import verify_build
 from rollout.supervision.fleet.fleet import Fleet
 from rollout.supervision.rpc import Supervisor
-from rollout.temporal.deletion import NotYet, delete_version
-from rollout.temporal.metadata import BLOCKED, Metadata, verified_key
+from rollout.temporal.metadata import BLOCKED, Metadata, Note, verified_key
 from rollout.temporal.observer import Observer
 from rollout.temporal.routing import DeploymentRouting
 
-__all__ = ["add", "retire", "retry", "verify"]
+__all__ = ["add", "retry", "verify"]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -57,15 +53,12 @@ def verify(parser: argparse.ArgumentParser) -> None:
 def retry(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``rollout retry``."""
     parser.add_argument("build_id", metavar="BUILD")
+    parser.add_argument(
+        "--accept-drift",
+        action="store_true",
+        help="although its code gives runs other arguments and rollout.toml refuses that",
+    )
     parser.set_defaults(run=_retry)
-
-
-def retire(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``rollout retire``."""
-    parser.add_argument("build_id", metavar="BUILD")
-    parser.add_argument("--force", action="store_true", help="even if it is not safe; asks first")
-    parser.add_argument("--yes", action="store_true", help="with --force: do not ask")
-    parser.set_defaults(run=_retire)
 
 
 async def _retry(arguments: argparse.Namespace) -> int:
@@ -75,10 +68,16 @@ async def _retry(arguments: argparse.Namespace) -> int:
     if version.status == "unregistered":
         raise Failure(f"the server does not know {arguments.build_id}: has a worker polled?")
     routing = DeploymentRouting(client, seen.deployment, own(seen, version.build_id))
-    again = Metadata(gate_round=version.gate_round + 1)
+    drift = Note(version.fingerprint, "by rollout retry --accept-drift")
+    again = Metadata(
+        gate_round=version.gate_round + 1,
+        drift_accepted=drift if arguments.accept_drift else None,
+    )
     noted = (BLOCKED, *(verified_key(source) for source in version.verified))
-    await written(routing.annotate(version.build_id, again, remove=noted))
-    print(f"{version.build_id} may be tried again")
+    change = routing.annotate(version.build_id, again, remove=noted)
+    await written(seen.deployment, change, version.build_id)
+    beside = ", whatever arguments it gives to runs" if arguments.accept_drift else ""
+    print(f"{version.build_id} may be tried again{beside}")
     return 0
 
 
@@ -95,6 +94,8 @@ async def _verify(arguments: argparse.Namespace) -> int:
     console = Console(stderr=True)
     with console.status(f"replaying up to {sample} runs of {source} on {arguments.build_id}"):
         found = await verify_build(client, seen.deployment, source, arguments.build_id, sample)
+    if config.verify.arguments == "refuse":
+        found = refusing_drift(found)
     if arguments.json:
         print(json.dumps(as_json(found)))
     else:
@@ -104,14 +105,17 @@ async def _verify(arguments: argparse.Namespace) -> int:
 
 async def _add(arguments: argparse.Namespace) -> int:
     """Write a build's program file, start its worker, and wait until it polls."""
+    refuse_elsewhere("program")
     config = load(arguments.config)
     name = config.deployment.name
     client = await connect()
-    observer = Observer(client, name)
+    observer = Observer(client, name, at_once=False)
 
     async def registered() -> bool:
         try:
-            return bool((await observer.observe()).version(arguments.build_id).workers)
+            return bool(
+                (await observer.observe(arguments.build_id)).version(arguments.build_id).workers
+            )
         except RPCError:
             return False
 
@@ -128,53 +132,3 @@ async def _add(arguments: argparse.Namespace) -> int:
     print(f"{added.name} polls, metrics on port {added.metrics_port}, log {added.log_file}")
     print(f"`rollout to {arguments.build_id}` sends new runs there")
     return 0
-
-
-async def _retire(arguments: argparse.Namespace) -> int:
-    """Stop a version's workers, remove its program, and delete the server's record."""
-    config = load(arguments.config)
-    client, seen = await see(config, known=False)
-    build_id = arguments.build_id
-    version = seen.version(build_id)
-    if version.status == "unregistered" and version.process is None:
-        raise Failure(f"neither the server nor supervisord knows {build_id}")
-    own(seen, build_id)
-    verdict = safe_to_stop(seen, build_id, config.deployment.target, datetime.now(timezone.utc))
-    against = [point.detail for point in verdict.evidence if not point.ok]
-    if not verdict.safe_to_stop and version.status != "unregistered":
-        if build_id in (seen.current, seen.ramping and seen.ramping.build_id):
-            raise Failure(f"{build_id} gets new runs: route them away first with `rollout to`")
-        if not arguments.force:
-            raise Failure(f"{build_id} is not safe to stop: {'; '.join(against)}")
-        _confirm(build_id, version.open_runs, against, sure=arguments.yes)
-    try:
-        names = await Fleet(Supervisor(), deployment=seen.deployment).remove(build_id)
-    except OSError as error:
-        raise Failure(f"could not remove the program of {build_id}: {error}") from error
-    print(f"stopped and removed {', '.join(names) or 'no program: there was none here'}")
-    if version.status == "unregistered":
-        return 0
-    try:
-        await delete_version(client, seen.deployment, build_id, own_identity())
-    except NotYet as later:
-        print(f"{later}; the controller does it if [sunset] says so, or retire it again then")
-        return 0
-    print(f"the server has forgotten {build_id}")
-    return 0
-
-
-def _confirm(build_id: str, open_runs: int | None, against: list[str], *, sure: bool) -> None:
-    """Say what would be stranded, and ask. Raises `Failure` where the answer is not yes."""
-    runs = "an unknown number of" if open_runs is None else str(open_runs)
-    print(f"{build_id} is not safe to stop: {'; '.join(against)}", file=sys.stderr)
-    print(f"{runs} open runs would wait for a worker that does not come back", file=sys.stderr)
-    if sure:
-        return
-    if not sys.stdin.isatty():
-        raise Failure("there is nobody to ask: add --yes to do it all the same")
-    try:
-        answer = input(f"retire {build_id} all the same? Type its build id: ")
-    except EOFError:
-        answer = ""
-    if answer.strip() != build_id:
-        raise Failure("nothing was done")

@@ -19,9 +19,6 @@ _AT_ONCE = 0.5
 _FORGOTTEN = 15.0
 """Seconds after which what is no longer planned is nobody's wish any more."""
 _FIRST_PAUSE = 5.0
-_LONGEST_PAUSE = 120.0
-_LONGEST_URGENT = 10.0
-"""...of what new runs may wait for."""
 
 
 class Background:
@@ -114,8 +111,7 @@ class _Job:
             self._pause = self._let_be_until = 0.0
 
     def _fail(self, reason: str) -> None:
-        longest = _LONGEST_URGENT if self._action.is_urgent else _LONGEST_PAUSE
-        self._pause = min(2 * self._pause or _FIRST_PAUSE, longest)
+        self._pause = min(2 * self._pause or _FIRST_PAUSE, self._action.longest_pause)
         self._let_be_until = _now() + self._pause
         self._failure = reason
 

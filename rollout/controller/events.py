@@ -10,6 +10,7 @@ import structlog
 
 from rollout.base.log_records import Record
 from rollout.core.actions import Action, Plan
+from rollout.core.unlearned import COULD_NOT_LEARN
 
 __all__ = [
     "log_action_crashed",
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 _DONE = "done"
 _REFUSED = "refused"
+_UNKNOWN = "outcome unknown"
+"""Of a change whose call ended without an answer: neither done nor refused."""
 _VERIFIED = "verified"
 _PLAN = "plan"
 _INTENT_CHANGED = "rollout.toml has changed"
@@ -48,8 +51,8 @@ def log_done(action: Action) -> None:
 
 
 def log_refused(reason: str) -> None:
-    """An action could not be carried out; ``reason`` names it."""
-    log.warning(_REFUSED, reason=reason)
+    """An action was not carried out, or nobody knows whether it was; ``reason`` names it."""
+    log.warning(_UNKNOWN if reason.startswith(COULD_NOT_LEARN) else _REFUSED, reason=reason)
 
 
 def log_action_crashed(action: Action, error: Exception) -> None:
@@ -96,7 +99,7 @@ def sentence(record: Record, *, waits: bool = True) -> str | None:
     event = fields["event"]
     if event == _DONE:
         return f"rollout: {fields.get('action')}"
-    if event == _REFUSED:
+    if event in (_REFUSED, _UNKNOWN):
         return str(fields.get("reason"))
     if event == _VERIFIED:
         of, on = fields.get("source"), fields.get("build_id")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rollout.base import settings
 from rollout.base.files import alone, is_locked
+from rollout.controller.places import run_file
 
 __all__ = ["is_running", "only_one", "own_identity"]
 
@@ -37,4 +38,4 @@ def is_running(deployment: str) -> bool:
 
 
 def _lock_file(deployment: str) -> Path:
-    return settings.VAR / "run" / f"rollout-{deployment}.lock"
+    return run_file(deployment, "lock")

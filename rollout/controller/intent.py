@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from rollout.base.exit import Misuse
+from rollout.controller.last_good import copy_of, follow, keep, settle
 from rollout.core.config import RolloutConfig
-from rollout.core.config_file import load
+from rollout.core.config_file import parse, read_text
 
 __all__ = ["Intent"]
+
+Edition = tuple[int, int, int]
 
 
 class Intent:
@@ -17,41 +21,84 @@ class Intent:
     It tells nobody: each user says in its own way what `problem` is, and when `config` changes.
     """
 
-    def __init__(self, path: Path, *, renamed: str | None = None) -> None:
-        """Read the file at ``path``. Raises `Misuse` where it is wrong from the beginning.
+    def __init__(self, path: Path, *, renamed: str | None = None, keeps: bool = False) -> None:
+        """Read the file at ``path``, or its last good edition where it is broken.
 
-        ``renamed`` is what to do where the deployment's name changes, which is then not
-        followed; None: it may change.
+        Raises `Misuse` where neither can be followed. ``renamed`` is what to do where the
+        deployment's name changes, which is then not followed; None: it may change. Who ``keeps``
+        is the controller: it writes down each edition that it follows.
         """
         self._path = path
         self._renamed = renamed
-        self._read = self._edition()
-        self.config: RolloutConfig = load(path)
+        self._keeps = keeps
+        self._read = _edition(path)
+        if keeps:
+            self._settle()
+        followed = follow(path)
+        self.config: RolloutConfig = followed.config
         """The last good one."""
-        self.problem: str | None = None
+        self.text = followed.text
+        """It, as written."""
+        self.problem: str | None = followed.problem
         """Why the file as it is now is not followed, as a sentence; None where it is."""
+        self._copied: Edition | None = None
+        self._note()
+
+    def has_changed(self) -> bool:
+        """Whether the file is another than at the last `refresh`."""
+        return _edition(self._path) != self._read
 
     def refresh(self) -> RolloutConfig:
         """Read the file where it has changed; what is in force from now on."""
-        edition = self._edition()
+        edition = _edition(self._path)
         if edition is None or edition != self._read:
             self._read = edition
-            try:
-                self.config, self.problem = self._load(), None
-            except Misuse as error:
-                self.problem = str(error)
+            self._take()
+        elif self.problem and _edition(copy_of(self._path)) != self._copied:
+            self._take_copy()
         return self.config
 
-    def _load(self) -> RolloutConfig:
-        config = load(self._path)
+    def _take(self) -> None:
+        if self._keeps:
+            self._settle()
+        try:
+            self._follow(self._path)
+        except Misuse as error:
+            self.problem = str(error)
+            self._take_copy()
+        else:
+            self.problem = None
+            self._note()
+
+    def _take_copy(self) -> None:
+        """Follow what commands have made of the last good edition meanwhile."""
+        copy = copy_of(self._path)
+        if _edition(copy) != self._copied:
+            with contextlib.suppress(Misuse):
+                self._follow(copy)
+            self._copied = _edition(copy)
+
+    def _follow(self, path: Path) -> None:
+        text = read_text(path)
+        config = parse(text, path.name)
         if self._renamed and config.deployment.name != self.config.deployment.name:
             raise Misuse(f"deployment.name has changed: {self._renamed}")
-        return config
+        self.config, self.text = config, text
 
-    def _edition(self) -> tuple[int, int, int] | None:
-        """What tells one edit from the next; None where the file cannot even be looked up."""
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+    def _settle(self) -> None:
+        with contextlib.suppress(Misuse):  # it is still broken, and then that is told
+            settle(self._path)
+
+    def _note(self) -> None:
+        if self._keeps and self.problem is None:
+            keep(self._path, self.text)
+        self._copied = _edition(copy_of(self._path))
+
+
+def _edition(path: Path) -> Edition | None:
+    """What tells one edit from the next; None where the file cannot even be looked up."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime, timezone
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info
@@ -36,11 +38,44 @@ class ControllerMetrics:
             registry=registry,
         )
         self._target = Info("rollout_target", "The version that is wanted.", registry=registry)
+        self._config_ok = Gauge(
+            "rollout_config_ok",
+            "Whether rollout.toml as it is now is followed (1), or the last good one (0).",
+            registry=registry,
+        )
+        self._age = Gauge(
+            "rollout_observation_age_seconds",
+            "Seconds since the oldest part of the last look at the server was asked for; NaN "
+            "before the first.",
+            registry=registry,
+        )
+        self._age.set_function(lambda: float("nan"))
+        self._throttled = Counter(
+            "rollout_throttled",
+            "Calls that the server refused because there were too many.",
+            registry=registry,
+        )
+        self._throttled_before = 0
         for result in ("ok", "refused", "error"):
             self._reconciles.labels(result)
 
-    def configured(self, config: RolloutConfig) -> None:
-        """Note what rollout.toml says."""
+    def ages(self, observed_at: Callable[[], datetime | None]) -> None:
+        """Tell how old what was seen is, at each scrape, by when its oldest part was asked for."""
+
+        def age() -> float:
+            at = observed_at()
+            return (datetime.now(timezone.utc) - at).total_seconds() if at else float("nan")
+
+        self._age.set_function(age)
+
+    def throttled(self, calls: int) -> None:
+        """Note how many calls of this process have been refused so far as too many."""
+        self._throttled.inc(max(0, calls - self._throttled_before))
+        self._throttled_before = calls
+
+    def configured(self, config: RolloutConfig, *, is_ok: bool = True) -> None:
+        """Note what is followed, and whether that is rollout.toml as it is now."""
+        self._config_ok.set(is_ok)
         self._paused.set(config.deployment.paused)
         self._target.info({"build_id": config.deployment.target})
 

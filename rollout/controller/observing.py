@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -10,22 +11,38 @@ from temporalio.client import Client
 from rollout.base.settings import prometheus_url
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import GateRun, Measurements, Observation
+from rollout.core.verdict import hinges_on_another_look
+from rollout.core.zeros import APART
 from rollout.prometheus.measure import measure
 from rollout.supervision.rpc import Supervisor
 from rollout.temporal.gate import read_gate
 from rollout.temporal.observer import Observer
 
-__all__ = ["observe_rollout"]
+__all__ = ["look", "observe_rollout"]
 
 
 async def observe_rollout(
     client: Client, config: RolloutConfig, supervisor: Supervisor | None
 ) -> Observation:
+    """Observe for one who looks once; see `look`.
+
+    It looks again some seconds later where a version lacks nothing else to be safe to stop.
+    """
+    observer = Observer(client, config.deployment.name, supervisor)
+    seen = await look(client, config, observer)
+    now, target = datetime.now(timezone.utc), config.deployment.target
+    if not hinges_on_another_look(seen, target, now):
+        return seen
+    await asyncio.sleep(APART.total_seconds())
+    return await look(client, config, observer)
+
+
+async def look(client: Client, config: RolloutConfig, observer: Observer) -> Observation:
     """Observe, and where the target is on its way also its gate and its measurements.
 
     Raises `RPCError` where the deployment cannot be read at all.
     """
-    seen = await Observer(client, config.deployment.name, supervisor).observe()
+    seen = await observer.observe(config.deployment.target)
     target = seen.version(config.deployment.target)
     if seen.current in (None, target.build_id) or target.status == "unregistered":
         return seen

@@ -32,7 +32,7 @@ from rollout.core.actions import (
 )
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
-from rollout.replay.verification import summary
+from rollout.replay.verification import refusing_drift, summary
 from rollout.replay.verify import verify_build
 from rollout.supervision.fleet.fleet import Fleet
 from rollout.supervision.rpc import Supervisor
@@ -40,7 +40,8 @@ from rollout.temporal.deletion import NotYet
 from rollout.temporal.gate import start_gate
 from rollout.temporal.interface import Routing
 from rollout.temporal.metadata import BLOCKED, Metadata, Note
-from rollout.temporal.routing import DeploymentRouting, Refused
+from rollout.temporal.routing import DeploymentRouting, Refused, not_done
+from rollout.temporal.versions import version_metadata
 
 __all__ = ["Operator"]
 
@@ -50,8 +51,12 @@ Work = Callable[[Any, RolloutConfig, Observation], Awaitable[object]]
 class Operator:
     """The controller's hands on one deployment: it performs each action, and tells of it once."""
 
-    def __init__(self, client: Client, deployment: str, identity: str) -> None:
+    def __init__(
+        self, client: Client, deployment: str, identity: str, changed: Callable[[Action], None]
+    ) -> None:
+        """``changed`` is called with what was done, or may have been."""
         self._client = client
+        self._changed = changed
         self._deployment = deployment
         self._routing: Routing = DeploymentRouting(client, deployment, identity)
         self._fleet = Fleet(Supervisor(), deployment=deployment)
@@ -97,16 +102,28 @@ class Operator:
             await self.work[type(action)](action, config, seen)
         except NotYet as later:
             raise Refused(str(later)) from later
-        except (Failure, RPCError, OSError) as error:
-            said = error.message if isinstance(error, RPCError) else str(error)
-            raise Refused(f"could not {action}: {said or type(error).__name__}") from error
+        except RPCError as error:
+            self._changed(action)
+            raise Refused(not_done(action, error)) from error
+        except (Failure, OSError) as error:
+            raise Refused(f"could not {action}: {str(error) or type(error).__name__}") from error
+        self._changed(action)
         events.log_done(action)
 
     async def _route(self, action: Action, _config: RolloutConfig, seen: Observation) -> None:
         """By the observation's token, so that it is refused where somebody came in between."""
         await self._routing.change(action, seen.conflict_token)
 
-    async def _move(self, action: MoveRuns, _config: RolloutConfig, _seen: Observation) -> None:
+    async def _still(self, seen: Observation) -> None:
+        """Raise `Refused` where the routing has changed since it was ``seen``.
+
+        What is not a change of routing carries no token by which the server would refuse it.
+        """
+        if not await self._routing.is_as_seen(seen):
+            raise Refused("the routing has changed meanwhile; the next look decides anew")
+
+    async def _move(self, action: MoveRuns, _config: RolloutConfig, seen: Observation) -> None:
+        await self._still(seen)
         async with self._batch:  # by default a server runs one a namespace
             await self._routing.move_runs(action.source, action.target)
 
@@ -122,8 +139,14 @@ class Operator:
         build_id, source = action.build_id, action.source
         sample = config.verify.sample
         found = await verify_build(self._client, self._deployment, source, build_id, sample)
+        accepted = ""
+        if config.verify.arguments == "refuse" and found.drifted:
+            known = await version_metadata(self._client, self._deployment, build_id)
+            accepted = known.of_this_code(known.drift_accepted) or "" if known else ""
+            found = found if accepted else refusing_drift(found)
         outcome = "passed" if found.passed else summary(found)
-        events.log_verified(build_id, source, outcome)
+        told = summary(found) if found.drifted else outcome
+        events.log_verified(build_id, source, f"{told}; accepted {accepted}" if accepted else told)
         noted = {source: Note(seen.version(build_id).fingerprint, outcome)}
         await self._routing.annotate(build_id, Metadata(verified=noted))
 
@@ -139,7 +162,8 @@ class Operator:
         entries = Metadata(unblocked=once)
         await self._routing.annotate(action.build_id, entries, remove=(BLOCKED,))
 
-    async def _stop(self, action: StopProgram, _config: RolloutConfig, _seen: Observation) -> None:
+    async def _stop(self, action: StopProgram, _config: RolloutConfig, seen: Observation) -> None:
+        await self._still(seen)
         # Not waited for: a drain takes its time, and its state says how far it is.
         await self._fleet.stop(action.build_id, wait=False)
 
@@ -149,13 +173,15 @@ class Operator:
         await self._fleet.start(action.build_id)
 
     async def _remove(
-        self, action: RemoveProgram, _config: RolloutConfig, _seen: Observation
+        self, action: RemoveProgram, _config: RolloutConfig, seen: Observation
     ) -> None:
+        await self._still(seen)
         await self._fleet.remove(action.build_id)
 
     async def _delete(
-        self, action: DeleteVersion, _config: RolloutConfig, _seen: Observation
+        self, action: DeleteVersion, _config: RolloutConfig, seen: Observation
     ) -> None:
+        await self._still(seen)
         # Mostly nothing is left to remove; a controller killed while it removed left some.
         await self._fleet.remove(action.build_id)
         await self._routing.delete(action.build_id)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rollout.base import settings
 from rollout.controller import events
+from rollout.controller.places import run_file
 
 __all__ = ["Refusals", "last_refusals"]
 
 
 class Refusals:
-    """The refusals of each round: told once, and left in a file beside the controller's lock."""
+    """The refusals of each round: told once, published, and left in a file beside the lock."""
 
-    def __init__(self, deployment: str) -> None:
+    def __init__(
+        self, deployment: str, publish: Callable[[Sequence[str]], None] = lambda _found: None
+    ) -> None:
+        self._publish = publish
         self._file = _refusal_file(deployment)
         self._told: Sequence[str] = ()
         self.note([])
@@ -26,6 +29,7 @@ class Refusals:
             if reason not in self._told:
                 events.log_refused(reason)
         self._told = found
+        self._publish(found)
         with contextlib.suppress(OSError):
             if found:
                 self._file.write_text("\n".join(found), encoding="utf-8")
@@ -42,4 +46,4 @@ def last_refusals(deployment: str) -> list[str]:
 
 
 def _refusal_file(deployment: str) -> Path:
-    return settings.VAR / "run" / f"rollout-{deployment}.refusal"
+    return run_file(deployment, "refusal")

@@ -38,10 +38,16 @@ class _Traits:
     """It may take long, so that it goes on beside the controller's loop."""
     stands_apart: ClassVar[bool] = False
     """It depends on nothing that stands before it in a plan, and holds nothing up."""
-    is_urgent: ClassVar[bool] = False
-    """New runs may wait for it: where it fails it is soon tried again."""
+    longest_pause: ClassVar[float] = 120.0
+    """Seconds for which it is let be at the most after it has failed, and failed again."""
     ends_when_unplanned: ClassVar[bool] = False
     """Under way, it is ended where no plan asks for it any longer."""
+
+    @property
+    def builds(self) -> tuple[str, ...]:
+        """The versions that it is about."""
+        named = (getattr(self, name, "") for name in ("build_id", "source", "target"))
+        return tuple(build_id for build_id in named if build_id)
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ class Verify(_Traits):
     """Replay runs of ``source`` on the code of ``build_id``, and note the outcome."""
 
     lasts = True
-    is_urgent = True
+    longest_pause = 10.0  # new runs may wait for it
     ends_when_unplanned = True
 
     build_id: str
@@ -180,7 +186,7 @@ class StartProgram(_Traits):
 
     lasts = True
     stands_apart = True
-    is_urgent = True
+    longest_pause = 10.0  # new runs may wait for it
 
     build_id: str
 
@@ -207,6 +213,7 @@ class DeleteVersion(_Traits):
 
     lasts = True
     stands_apart = True
+    longest_pause = 30.0  # the server refuses it for minutes, in which nothing is wrong
 
     build_id: str
 
@@ -252,6 +259,8 @@ class Plan:
     actions: tuple[Action, ...] = field(default=())
     topic: Hashable = field(default=None, compare=False)
     """What stays equal while numbers in the reason run on, as in a countdown; None: the reason."""
+    holds: bool = field(default=False, compare=False)
+    """Whether analysis holds the step where it is, which `max_hold` bounds."""
 
     @property
     def news(self) -> Hashable:

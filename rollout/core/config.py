@@ -19,6 +19,7 @@ __all__ = [
     "Gate",
     "Limits",
     "Progressive",
+    "Promotion",
     "RolloutConfig",
     "Seconds",
     "Step",
@@ -33,6 +34,32 @@ class Seconds(float):
 
 class Delay(float):
     """Seconds to wait before something is done, ``"5m"``; infinite for ``"manual"``: never."""
+
+
+class Promotion(str):
+    """A build, and the percentage of new runs it may go on to at once, written ``"v2@50"``."""
+
+    __slots__ = ()
+
+    def __init__(self, text: str) -> None:
+        """Read ``text``; `ValueError` where it is none."""
+        build_id, _, percentage = text.rpartition("@")
+        try:
+            fits = 0 < float(percentage) <= 100
+        except ValueError:
+            fits = False
+        if not build_id or not fits:
+            raise ValueError(f'{text!r} is not a build and a percentage, as "v2@50"')
+
+    @property
+    def build_id(self) -> str:
+        """Which build."""
+        return self.rpartition("@")[0]
+
+    @property
+    def percentage(self) -> float:
+        """Of new runs, to 100."""
+        return float(self.rpartition("@")[2])
 
 
 Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -60,6 +87,10 @@ class Deployment(_Table, frozen=True, kw_only=True):
     rollback: Name | None = None
     """The build to go back to, at once, without steps and gates; nothing unless it is the target,
     so that it does not outlive a change of that."""
+    promote: Promotion | None = None
+    """How far the ramping target goes on at once, although its pause lasts or analysis holds it;
+    as ``"v2@50"``, 100: it becomes current. Ignored once it is there, and of another target.
+    `rollout promote` writes it."""
     unblock: tuple[Name, ...] = ()
     """Builds that may get traffic although they were rolled back; once for the same code."""
     ignore_missing_task_queues: bool = False
@@ -70,6 +101,12 @@ class Deployment(_Table, frozen=True, kw_only=True):
     def rolls_back(self) -> bool:
         """Whether the target is to become current at once."""
         return self.rollback == self.target
+
+    def promoted_from(self, percentage: float) -> float | None:
+        """Where the target goes at once that ramps at ``percentage``; None where it may wait."""
+        if self.promote is None or self.promote.build_id != self.target:
+            return None
+        return self.promote.percentage if self.promote.percentage > percentage else None
 
 
 class Step(_Table, frozen=True, kw_only=True):
@@ -133,12 +170,17 @@ class Analysis(_Table, frozen=True, kw_only=True):
     """``[analysis]``: target against current, from Prometheus. Without the table there is none."""
 
     window: Seconds = Seconds(60)
-    """How far back the comparison looks; never beyond the last routing change."""
+    """How far back latencies are compared; failures are counted since the last change of
+    traffic."""
     min_samples: Annotated[int, msgspec.Meta(ge=1)] = 20
     """Closed workflows and activities of the target, together, that it takes to go on; and of
-    each kind of work that it takes to convict it."""
+    each kind of work that it takes to convict it. Fewer prove little: where nothing of the
+    current build's fails and 30 % of the target's, it is rolled back 99 times of 100 once it has
+    executed 100 in a step of 10 % (33 a second in all, in 30 s), 210 in one of 50 %."""
     failure_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.05
-    """How much more of the target's activities or workflows may fail than of the current's."""
+    """How much more of the target's activities or workflows may fail than of the current's, as a
+    share of 1. Beyond it the step is held; rolled back it is once that is proven: of rollouts
+    whose builds fail alike 1 in 100 at most, however long and often they are looked at."""
     latency_ratio: Annotated[float, msgspec.Meta(ge=1)] = 2.0
     """How many times slower the target's p95 may be..."""
     latency_slack: Seconds = Seconds(1)
@@ -158,6 +200,9 @@ class Verification(_Table, frozen=True, kw_only=True):
     """Whether a compatible build gets traffic only once its replay has passed."""
     sample: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
     """So many runs are replayed, half of them open ones."""
+    arguments: Literal["warn", "refuse"] = "warn"
+    """What becomes of a build that gives an activity or a child other arguments than a run did:
+    it passes and that is told, or it gets no traffic until `rollout retry BUILD --accept-drift`."""
 
 
 class Sunset(_Table, frozen=True, kw_only=True):

@@ -18,10 +18,10 @@ from rollout.base.exit import Misuse
 from rollout.base.files import alone_in, replace
 from rollout.base.names import UNVERSIONED, valid_build_id, valid_deployment
 from rollout.base.settings import ROLLOUT_FILE
-from rollout.core.config import Delay, RolloutConfig, Seconds
+from rollout.core.config import Delay, Promotion, RolloutConfig, Seconds
 from rollout.core.config_lines import line_of, line_of_mistake, without_place
 
-__all__ = ["differences", "edit", "load", "parse"]
+__all__ = ["differences", "edit", "load", "parse", "read_text"]
 
 Place = tuple[str | int, ...]
 
@@ -37,11 +37,11 @@ _TYPES = {
 
 def load(path: Path = ROLLOUT_FILE) -> RolloutConfig:
     """Read and check the file. Raises `Misuse` with file, line, key and what is wrong."""
-    return parse(_read(path), path.name)
+    return parse(read_text(path), path.name)
 
 
-def _read(path: Path) -> str:
-    """The file's text, its line ends as they are."""
+def read_text(path: Path) -> str:
+    """The file's text, its line ends as they are. Raises `Misuse` where it cannot be read."""
     try:
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -74,7 +74,7 @@ def edit(path: Path, table: str, **values: str | bool | None) -> None:
     """
     path = path.resolve()  # the folder of the file itself, where ``path`` is a link
     with alone_in(path.parent):
-        text = _read(path)
+        text = read_text(path)
         parse(text, path.name)
         changed = _changed(text, table, values)
         parse(changed, path.name)
@@ -94,7 +94,7 @@ def _changed(text: str, table: str, values: Mapping[str, str | bool | None]) -> 
 
 def differences(before: RolloutConfig, after: RolloutConfig) -> str:
     """What ``after`` says otherwise: each key of ``[deployment]``, and other tables by name."""
-    old, new = (msgspec.to_builtins(config.deployment) for config in (before, after))
+    old, new = (msgspec.to_builtins(c.deployment, enc_hook=str) for c in (before, after))
     changes = [
         f"{key} = {_value(value)} (was {_value(old[key])})"
         for key, value in new.items()
@@ -110,6 +110,10 @@ def _value(value: object) -> str:
 
 
 def _decode(kind: type, value: object) -> object:
+    if kind is Promotion:
+        if not isinstance(value, str):
+            raise ValueError(f'{value!r} is not a build and a percentage, as "v2@50"')
+        return Promotion(value)
     if kind not in (Seconds, Delay):
         raise NotImplementedError(kind)
     if kind is Delay and value == "manual":

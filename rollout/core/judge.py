@@ -6,19 +6,23 @@ against it; everything between holds the traffic where it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import hypot, sqrt
 from typing import Literal, NamedTuple
 
+from rollout.core.confidence import lower_bound, upper_bound
 from rollout.core.config import Analysis, Check
 from rollout.core.observation import BuildSample, Measurements
 
 __all__ = ["Judgement", "judge", "slowest_allowed"]
 
-_Z = 1.96
-"""How sure a rollback has to be: the 95 % interval. The judgement is repeated every second, so
-anything less sure would sooner or later convict a sound build."""
+FALSE_ALARMS = 0.01
+"""So many sound builds at the most are rolled back for their failures, however long and however
+often they are looked at; of a rollout of four steps, and failures that do not come in clusters."""
+
+_ERROR = FALSE_ALARMS / (3 * 2 * 4)
+"""...of which each bound has its part: of two builds, for three kinds of work, at four steps."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def _hold(analysis: Analysis, doubt: _Point, held: float) -> Judgement:
     about = f"{doubt.about}, held too long"
     if analysis.then == "rollback":
         return Judgement("rollback", f"{over}: {doubt.told}", about)
-    return Judgement("hold", f"{doubt.told}; {over}, a person must decide", about)
+    decide = "a person must decide: `rollout promote` or `rollout rollback`"
+    return Judgement("hold", f"{doubt.told}; {over}, {decide}", about)
 
 
 def _proofs(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
@@ -93,7 +98,8 @@ def _proofs(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
         if value is not None and (bound := _broken(check, value)):
             yield _Point(f"check {check.name}", f"check {check.name} is {value:g}, {bound}")
     for rate in _rates(seen):
-        if rate.executed >= analysis.min_samples and rate.surplus_at_least > analysis.failure_ratio:
+        proven = rate.surplus_is_beyond(analysis.failure_ratio)
+        if rate.executed >= analysis.min_samples and proven:
             yield _Point(f"failures of {rate.what}", rate.told())
 
 
@@ -114,8 +120,26 @@ def _doubts(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
         told = (
             f"analysis short of samples: {samples:.0f} of {analysis.min_samples} "
             f"workflows and activities of {target.build_id}"
+            f"{_when_enough(samples, analysis.min_samples, seen.counted)}"
         )
         yield _Point("samples", told)
+
+
+def _when_enough(samples: float, wanted: float, seconds: float) -> str:
+    """When there will be as many as are ``wanted``, if they go on as in the last ``seconds``."""
+    if seconds <= 0:
+        return ""
+    if samples < 1:
+        return f"; none came in {_about(seconds)}"
+    return f"; at this rate in about {_about((wanted - samples) * seconds / samples)}"
+
+
+def _about(seconds: float) -> str:
+    """A length of time in its largest unit, of which it has two or more."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{math.ceil(seconds)} s"
 
 
 def _slow(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
@@ -179,18 +203,17 @@ class _Rate:
         usual = self.usually_failed / self.usually_executed if self.usually_executed else 0.0
         return ratio - usual
 
-    @property
-    def surplus_at_least(self) -> float:
-        """The lower end of the surplus's 95 % interval (Newcombe's, 1998, of Wilson's intervals).
+    def surplus_is_beyond(self, allowed: float) -> bool:
+        """Whether more than ``allowed`` is proven, at all looks together (`confidence`).
 
-        It holds for few samples too. What the current build does not do at all, the
-        target is judged on by itself.
+        What the current build does not do at all, the target is judged on by itself.
         """
-        low, ratio, _ = _wilson(self.failed, self.executed)
+        if self.surplus <= allowed:
+            return False
+        low = lower_bound(self.failed, self.executed, _ERROR)
         if not self.usually_executed:
-            return low
-        _, usual, high = _wilson(self.usually_failed, self.usually_executed)
-        return ratio - usual - hypot(ratio - low, high - usual)
+            return low > allowed
+        return low - upper_bound(self.usually_failed, self.usually_executed, _ERROR) > allowed
 
     def told(self) -> str:
         """The numbers, as a sentence."""
@@ -223,17 +246,3 @@ def _rates(seen: Measurements) -> tuple[_Rate, ...]:
         rate("activities", "activity_failures", "activities"),
         rate("workflows", "workflow_failures", "workflows"),
     )
-
-
-def _wilson(failed: float, executed: float) -> tuple[float, float, float]:
-    """The ratio of failures between the ends of its 95 % interval (Wilson's, 1927)."""
-    if executed <= 0:
-        return 0.0, 0.0, 1.0
-    ratio = failed / executed
-    shrink = 1 + _Z**2 / executed
-    centre = (ratio + _Z**2 / (2 * executed)) / shrink
-    half = _Z * sqrt(ratio * (1 - ratio) / executed + _Z**2 / (4 * executed**2)) / shrink
-    # Exact at the ends, where rounding would leave a trace.
-    low = centre - half if failed else 0.0
-    high = centre + half if failed < executed else 1.0
-    return low, ratio, high

@@ -15,6 +15,7 @@ __all__ = [
     "STARTABLE",
     "STATUSES",
     "STRATEGIES",
+    "STUCK",
     "BuildSample",
     "CheckResult",
     "GateRun",
@@ -43,6 +44,9 @@ Status = Literal[
 STATUSES: tuple[Status, ...] = get_args(Status)
 """Every status, in the order in which dashboards number them."""
 
+STUCK = 10.0
+"""Seconds after which a new run without a version waits for something that does not come."""
+
 STARTABLE = ("STOPPED", "EXITED", "FATAL")
 """The states of a program that does not run, and could be started."""
 
@@ -65,9 +69,24 @@ class Version:
     open_runs: int | None = None
     """Running workflows on it by visibility; None where the count failed."""
     backlog: int | None = None
-    """Tasks waiting in its queues; None where the server did not say."""
+    """Tasks waiting in its queues, approximately; None where the server did not say."""
+    waiting_age: float | None = None
+    """Seconds for which the oldest of them has waited, approximately; None: not known."""
+    open_pinned: int | None = None
+    """Of `open_runs` those that cannot go on elsewhere; None where the count failed."""
+    zero_since: datetime | None = None
+    """When `holding` was first seen to be 0, with nothing else seen since; None while it is not."""
+    started: int | None = None
+    """Runs that began since the routing last changed and are on it, children left out; None where
+    that was not counted."""
+    counted_at: datetime | None = None
+    """When its open runs were asked for, where older than the rest; None: with it."""
+    described_at: datetime | None = None
+    """When its metadata and its backlog were asked for; None: with the rest."""
     workers: int | None = None
-    """Worker processes whose heartbeat is fresh; None where the list failed."""
+    """Worker processes whose heartbeat goes on; None where the list failed."""
+    returning: int = 0
+    """Worker processes that said goodbye moments ago: a restart brings them back."""
     queues: frozenset[str] | None = None
     """Task queues that its live workers poll; None where the list failed."""
     process: str | None = None
@@ -95,6 +114,33 @@ class Version:
     """When it last became current; None where it never was."""
     deactivated_at: datetime | None = None
     """When it last stopped being current or ramping; None where it is, or never was."""
+
+    @property
+    def holding(self) -> int | None:
+        """The open runs that need its workers; all of them where they cannot be told apart."""
+        if self.open_runs is None or self.open_pinned is None:
+            return self.open_runs
+        return self.open_pinned
+
+    @property
+    def auto_upgrading(self) -> int | None:
+        """The open runs that go on elsewhere at their next task; None where not known."""
+        if self.open_runs == 0:
+            return 0
+        if self.open_runs is None or self.open_pinned is None:
+            return None
+        return max(0, self.open_runs - self.open_pinned)
+
+    @property
+    def gate_only(self) -> bool:
+        """Whether nothing but its gate has ever run on it."""
+        routed_once = (self.first_activated_at, self.last_current_at, self.deactivated_at)
+        return self.status in ("draining", "drained") and not any(routed_once)
+
+    @property
+    def shown_status(self) -> str:
+        """Its status for a person: the server calls what only a gate ran on drained."""
+        return "gate only" if self.gate_only else self.status
 
     @property
     def stopped(self) -> bool:
@@ -125,7 +171,7 @@ class GateRun:
 
 @dataclass(frozen=True)
 class BuildSample:
-    """What Prometheus has of one build, over the window of `Measurements`."""
+    """What Prometheus has of one build, over the times of `Measurements`."""
 
     build_id: str
     tasks: float = 0.0
@@ -142,7 +188,7 @@ class BuildSample:
     non_determinism: float = 0.0
     """Workflow tasks that failed because the code does not match the history."""
     schedule_to_start_p95: float | None = None
-    """Seconds a workflow task waits for a worker; None without samples."""
+    """Seconds a workflow task waits for a worker; None with too few samples."""
     end_to_end_p95: float | None = None
     """Seconds from start to end of the runs of `Measurements.compared_type`; None without one."""
 
@@ -157,11 +203,15 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Measurements:
-    """Target against current, from Prometheus, over the last ``window`` seconds."""
+    """Target against current, from Prometheus."""
 
     window: float
+    """Seconds back to which latencies were compared."""
     target: BuildSample
     current: BuildSample
+    counted: float = 0.0
+    """Seconds back to which work and its failures were counted: to the last change of traffic,
+    for bounds that hold at all looks need a beginning that stays."""
     compared_type: str | None = None
     """The workflow type whose end-to-end latency speaks most against the target, of those that
     both builds closed often enough."""
@@ -179,6 +229,10 @@ class Observation:
     deployment: str
     namespace: str
     at: datetime
+    """When its first question was asked, after which the routing was read: nothing of that is newer
+    than it claims to be."""
+    parts_at: datetime | None = None
+    """When everything beside the routing was asked for, where that is older; None: at `at`."""
     exists: bool = True
     """Whether the server knows the deployment."""
     current: str | None = None
@@ -196,8 +250,24 @@ class Observation:
     """The tries of the target's gate, of its current round and code."""
     measurements: Measurements | None = None
     """None where nothing ramps, or no analysis is configured."""
+    unassigned: int | None = None
+    """Running workflows on the deployment's task queues that have no version yet: their first
+    task has not been completed; None where the count failed."""
+    stuck: int | None = None
+    """Of those the ones that have been due for more than `STUCK` seconds."""
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
+    """Open runs on versions that the server has forgotten, by build id."""
+    skewed: tuple[str, ...] = ()
+    """Whose clocks are far from ours, a sentence each."""
+    throttled: bool = False
+    """Whether the server refused questions of this look, because there were too many."""
     problems: tuple[str, ...] = ()
     """What could not be read, a sentence each."""
+
+    @property
+    def oldest(self) -> datetime:
+        """When its oldest part was asked for, but for versions that say so themselves."""
+        return min(self.at, self.parts_at or self.at)
 
     def version(self, build_id: str) -> Version:
         """The version ``build_id``, `unregistered` where the server does not know it."""

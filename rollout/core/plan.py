@@ -25,26 +25,45 @@ from rollout.core.observation import Observation, Version
 from rollout.core.steps import gate_not_passed, next_step, objection, with_set
 from rollout.core.sunset import sunset
 from rollout.core.takeover import moving, not_verified, staying
+from rollout.core.verdict import STALE
+from rollout.core.warned import new_runs_wait
 
 __all__ = ["plan"]
+
+ACTION_AGE = timedelta(seconds=15)
+"""Nothing is done on a routing that was read longer ago, for it may have changed since; the other
+parts may be as old as a verdict allows."""
 
 DECLARATION_TIME = timedelta(seconds=5)
 """A worker declares its strategy right after its version appears. One that has not by then never
 will (it is not ours), and counts as incompatible."""
 
 
-def plan(config: RolloutConfig, seen: Observation, now: datetime, manager: str | None) -> Plan:
+def plan(
+    config: RolloutConfig,
+    seen: Observation,
+    now: datetime,
+    manager: str | None,
+    *,
+    held: float = 0.0,
+) -> Plan:
     """What to do now. ``manager`` is the identity that this planner acts under.
 
     With ``manager`` None the deployment is not claimed and no program is touched
     (a worker that takes its place by itself), but a claim of somebody else is
-    respected.
+    respected. ``held`` is for how many seconds analysis has held the step, by looks that
+    followed one another: one who looks once knows of none.
     """
+    age = now - seen.oldest
+    if now - seen.at > ACTION_AGE or age > STALE:
+        reason = f"what was read is {age.total_seconds():.0f} s old, and nothing is done on that"
+        old = Plan("waiting", reason, topic="too old")
+        return _held_by_a_person(config, seen, now) or old
     if not seen.exists:
         return Plan("waiting", f"no worker of deployment {config.deployment.name} has polled yet")
     if seen.manager and seen.manager != manager:
         return Plan("blocked", f"{seen.manager} manages this deployment")
-    routed = _route(config, seen, now)
+    routed = _route(config, seen, now, held)
     if manager is None:
         return routed
     actions = tuple(dict.fromkeys((*routed.actions, *sunset(config, seen, now))))
@@ -53,7 +72,7 @@ def plan(config: RolloutConfig, seen: Observation, now: datetime, manager: str |
     return replace(routed, actions=actions)
 
 
-def _route(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
+def _route(config: RolloutConfig, seen: Observation, now: datetime, held: float) -> Plan:
     """Where new runs go next: the first question that has an answer decides."""
     for question in (
         _held_by_a_person,
@@ -71,7 +90,7 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
             return answer
     if answer := not_verified(config, seen) or gate_not_passed(config, seen):
         return answer
-    return next_step(config, seen, now)
+    return next_step(config, seen, now, held)
 
 
 def _held_by_a_person(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -96,7 +115,7 @@ def _out_of_versioning(config: RolloutConfig, seen: Observation, _now: datetime)
     if seen.ramping:
         return _end_ramp(seen, UNVERSIONED)
     if seen.current is None:
-        return Plan("complete", "workers without a version take all new runs")
+        return _arrived_at(seen, "workers without a version take all new runs")
     reason = "new runs go back to workers without a version"
     return Plan("progressing", reason, (SetCurrent(""),))
 
@@ -160,10 +179,21 @@ def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
         return _end_ramp(seen, target)
     if takes_over := moving(config, seen):
         return takes_over
-    if seen.version(target).workers == 0:
+    if seen.version(target).workers == 0 and not seen.stuck:
         return Plan("waiting", f"{target} takes all new runs, but has no live worker")
     stay = [f"the runs of {v.build_id} stay: {why}" for v, why in staying(config, seen)]
-    return Plan("complete", "; ".join([f"{target} takes all new runs", *stay]))
+    return _arrived_at(seen, f"{target} takes all new runs", *stay)
+
+
+def _arrived_at(seen: Observation, where: str, *more: str) -> Plan:
+    """Nothing is left to do, which is only complete where no new run waits."""
+    if waiting := new_runs_wait(seen):
+        # Told again where its words change, and not with each number.
+        words = "".join(character for character in waiting if not character.isdigit())
+        return Plan("waiting", f"{where}, but {waiting}", topic=("new runs wait", where, words))
+    if seen.stuck is None:
+        return Plan("waiting", f"{where}, but whether some wait could not be counted")
+    return Plan("complete", "; ".join([where, *more]))
 
 
 def _rolls_back(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -180,9 +210,14 @@ def _rolls_back(config: RolloutConfig, seen: Observation, _now: datetime) -> Pla
 
 
 def _another_ramps(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
-    if seen.ramping and seen.ramping.build_id != config.deployment.target:
-        return _end_ramp(seen, config.deployment.target)
-    return None
+    """Its ramp ends, unless the target is perhaps only misspelt."""
+    if seen.ramping is None or seen.ramping.build_id == config.deployment.target:
+        return None
+    target = seen.version(config.deployment.target)
+    if target.status == "unregistered" and target.process is None:
+        nobody = f"no worker of {target.build_id} has polled yet, and no program here would run one"
+        return Plan("waiting", _share(nobody, seen))
+    return _end_ramp(seen, target.build_id)
 
 
 def _blocked(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -208,6 +243,8 @@ def _not_ready(config: RolloutConfig, seen: Observation, now: datetime) -> Plan 
     if unknown:
         return Plan("waiting", _share(unknown, seen))
     lacking = _lacking(config, seen, target)
+    if lacking and seen.ramping and target.returning:
+        return Plan("waiting", _share(f"{lacking}, and one is on its way back", seen))
     if lacking and seen.ramping:
         # A crash that supervisord mends is over before the heartbeat is missed.
         return Plan("waiting", f"{lacking}: its share goes back", (ClearRamp(),))

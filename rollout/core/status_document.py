@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
+from rollout.core.shares import real_samples, real_share
 from rollout.core.verdict import safe_to_stop, target_share, version_set_of, warnings
 
-__all__ = ["status_document"]
+__all__ = ["Source", "status_document"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Who looked, where, and what else there is to say."""
+
+    name: Literal["controller", "direct"] = "direct"
+    """The controller, or whoever shows it, by a look of its own."""
+    address: str = ""
+    """Of the server."""
+    told: Sequence[str] = ()
+    """Warnings beside those of what was seen, a sentence each."""
 
 
 def status_document(
@@ -19,12 +33,10 @@ def status_document(
     seen: Observation,
     decided: Plan,
     now: datetime,
-    told: Sequence[str] = (),
+    source: Source | None = None,
 ) -> dict[str, Any]:
-    """The document of ``rollout status --json``, whose keys are a contract; JSON can hold it.
-
-    ``told`` are warnings beside those of ``seen`` itself.
-    """
+    """The document of ``rollout status --json``, whose keys are a contract; JSON can hold it."""
+    source = source or Source()
     target = config.deployment.target
     return {
         "deployment": seen.deployment,
@@ -38,7 +50,12 @@ def status_document(
         "manager": seen.manager or None,
         "phase": decided.phase,
         "reason": decided.reason,
-        "warnings": [*told, *warnings(seen), *seen.problems],
+        "observed_at": seen.oldest.isoformat(),
+        "age_seconds": round(max(0.0, (now - seen.oldest).total_seconds()), 3),
+        "source": source.name,
+        "server": {"address": source.address, "namespace": seen.namespace},
+        "unassigned_runs": seen.unassigned,
+        "warnings": [*source.told, *warnings(seen), *seen.problems],
         "versions": [_version(seen, version.build_id, target, now) for version in seen.versions],
     }
 
@@ -46,6 +63,7 @@ def status_document(
 def _version(seen: Observation, build_id: str, target: str, now: datetime) -> dict[str, Any]:
     version = seen.version(build_id)
     verdict = safe_to_stop(seen, build_id, target, now)
+    real = real_share(seen, build_id)
     return {
         "build_id": build_id,
         "status": version.status,
@@ -57,7 +75,15 @@ def _version(seen: Observation, build_id: str, target: str, now: datetime) -> di
         "verified": dict(version.verified),
         "drained_since": version.drained_since.isoformat() if version.drained_since else None,
         "target_share": round(target_share(seen, build_id), 4),
+        "real_share": None if real is None else round(real, 4),
+        "real_samples": None if real is None else real_samples(seen),
         "open_runs": version.open_runs,
+        "open_runs_at": _no_later(version.counted_at, seen),
+        "open_pinned": version.open_pinned,
+        "open_auto_upgrade": _less(version.open_runs, version.open_pinned),
+        "waiting_tasks": version.backlog,
+        "waiting_age_seconds": version.waiting_age,
+        "waiting_at": _no_later(version.described_at, seen),
         "workers": version.workers,
         "process": version.process,
         "safe_to_stop": verdict.safe_to_stop,
@@ -66,3 +92,13 @@ def _version(seen: Observation, build_id: str, target: str, now: datetime) -> di
             for point in verdict.evidence
         ],
     }
+
+
+def _no_later(asked_at: datetime | None, seen: Observation) -> str:
+    """When a part of a version was asked for, in RFC 3339."""
+    return min(asked_at or seen.oldest, seen.oldest).isoformat()
+
+
+def _less(whole: int | None, part: int | None) -> int | None:
+    """``whole`` without ``part``; None where either is not known."""
+    return None if whole is None or part is None else max(0, whole - part)

@@ -19,6 +19,7 @@ from rollout.core.actions import (
 from rollout.core.config import Gate, RolloutConfig, Seconds, Step
 from rollout.core.judge import Judgement, judge
 from rollout.core.observation import GateRun, Observation
+from rollout.core.shares import falls_short
 from rollout.core.verdict import version_set_of
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "gate_not_passed",
     "next_step",
     "objection",
+    "step_after",
     "step_marks",
     "with_set",
 ]
@@ -42,23 +44,34 @@ def gate_not_passed(config: RolloutConfig, seen: Observation) -> Plan | None:
     return None
 
 
-def next_step(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
+def next_step(config: RolloutConfig, seen: Observation, now: datetime, held: float) -> Plan:
     """One step further along the percentages, when its time has come and nothing speaks against.
 
-    Where the pace is "all-at-once" there is only the last step.
+    Where the pace is "all-at-once" there is only the last step. ``held`` is for how many seconds
+    analysis has held the step.
     """
     if config.deployment.pace == "all-at-once":
         return _promote(config, seen)
     target = config.deployment.target
     at = seen.ramping.percentage if seen.ramping else 0.0
-    if waiting := _settles(config, seen, now) if at == 0.0 else _held_at(config, seen, at, now):
+    if at > 0.0 and (promoted := config.deployment.promoted_from(at)):
+        return _promoted(config, seen, promoted)
+    if (
+        waiting := _settles(config, seen, now)
+        if at == 0.0
+        else _held_at(config, seen, at, now, held)
+    ):
         return waiting
-    ahead = [step for step in config.progressive.steps if step.percentage > at]
-    if not ahead:
+    percentage = step_after(config, at)
+    if percentage == 100:
         return _promote(config, seen)
-    percentage = ahead[0].percentage
     ramp = SetRamp(target, percentage, config.deployment.ignore_missing_task_queues)
     return with_set(seen, target, ramp, f"next step: {percentage:g} %")
+
+
+def step_after(config: RolloutConfig, at: float) -> float:
+    """The percentage of the step that follows ``at`` percent; 100 after the last."""
+    return next((s.percentage for s in config.progressive.steps if s.percentage > at), 100.0)
 
 
 def with_set(seen: Observation, build_id: str, action: Action, reason: str) -> Plan:
@@ -145,24 +158,45 @@ def _settles(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | 
     return Plan("progressing", reason, topic=("settles", seen.current))
 
 
-def _held_at(config: RolloutConfig, seen: Observation, at: float, now: datetime) -> Plan | None:
+def _promoted(config: RolloutConfig, seen: Observation, percentage: float) -> Plan:
+    """A person has decided: neither the pause nor a doubt holds the target, only a proof does."""
+    target = config.deployment.target
+    if proof := objection(config, seen):
+        return _roll_back(target, proof)
+    if percentage == 100:
+        return _promote(config, seen)
+    ramp = SetRamp(target, percentage, config.deployment.ignore_missing_task_queues)
+    return with_set(seen, target, ramp, f"next step: {percentage:g} %, as promoted by hand")
+
+
+def _roll_back(target: str, judgement: Judgement) -> Plan:
+    # Blocked first: killed between the two, the next round ends the ramp.
+    actions = (Block(target, judgement.reason), ClearRamp())
+    reason = f"rolling {target} back: {judgement.reason}"
+    return Plan("blocked", reason, actions, topic=("rolls back", target, judgement.about))
+
+
+def _held_at(
+    config: RolloutConfig, seen: Observation, at: float, now: datetime, held: float
+) -> Plan | None:
     """Why the ramp stays where it is, or goes back; None where it may go on."""
     target = config.deployment.target
     # A percentage that is none of the steps was set by hand: it gets the next lower's pause.
     reached = _reached(config, at)
     left = _left(seen.ramping_changed_at, reached.pause if reached else Seconds(0), now)
-    judgement = _judge(config, seen, held=-left)
+    judgement = _judge(config, seen, held=min(held, -left))
     if judgement.outcome == "rollback":
-        # Blocked first: killed between the two, the next round ends the ramp.
-        actions = (Block(target, judgement.reason), ClearRamp())
-        reason = f"rolling {target} back: {judgement.reason}"
-        return Plan("blocked", reason, actions, topic=("rolls back", target, judgement.about))
+        return _roll_back(target, judgement)
     if left > 0:
         reason = f"at {at:g} % for {left:.0f} s more"
         return Plan("progressing", reason, topic=("pauses", target, at))
+    if short := falls_short(seen, target):
+        # Also without [analysis], and however long: more traffic would only wait longer.
+        return Plan("progressing", f"held at {at:g} %: {short}", topic=("short", target, at))
     if judgement.outcome == "hold":
         reason = f"held at {at:g} %: {judgement.reason}"
-        return Plan("progressing", reason, topic=("held", target, at, judgement.about))
+        topic = ("held", target, at, judgement.about)
+        return Plan("progressing", reason, topic=topic, holds=True)
     return None
 
 
@@ -173,7 +207,10 @@ def _reached(config: RolloutConfig, at: float) -> Step | None:
 
 
 def _judge(config: RolloutConfig, seen: Observation, held: float) -> Judgement:
-    """What the metrics say of the target; ``held``: seconds since the step's pause was over."""
+    """What the metrics say of the target.
+
+    ``held`` is for how many seconds it was held, below 0 while the step's pause lasts.
+    """
     if config.analysis is None:
         return Judgement("advance", "no analysis is configured")
     return judge(config.analysis, seen.measurements, held)

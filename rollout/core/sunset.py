@@ -49,12 +49,12 @@ def kept(config: RolloutConfig, seen: Observation) -> frozenset[str]:
 
 
 def _needed_again(version: Version) -> bool:
-    """Whether runs are open on a version whose workers have been stopped.
+    """Whether runs that need it are open on a version whose workers have been stopped.
 
     A blocked build is a person's, who may have good reason to keep it down.
     """
     down = version.stopped or version.partly_stopped
-    return bool(version.open_runs) and down and not version.blocked
+    return bool(version.holding) and down and not version.blocked
 
 
 def _farewell(
@@ -81,15 +81,15 @@ def _farewell(
 def _idle_since(config: RolloutConfig, seen: Observation, version: Version) -> datetime | None:
     """Since when nothing needs the version; None while something may.
 
-    A version that never had traffic is only superseded once a target that came
-    after it is current: until then it may be the next one. A drained version whose
+    A version that never had traffic, or only its gate, is only superseded once a target that
+    came after it is current: until then it may be the next one. A drained version whose
     workers somebody has started again is wanted for something.
     """
-    if version.status == "drained" and version.drained_since:
+    if version.status == "drained" and version.drained_since and not version.gate_only:
         return max(version.drained_since, version.started_at or version.drained_since)
     target = seen.version(config.deployment.target)
     if (
-        version.status == "inactive"
+        version.status in ("inactive", "drained")
         and version.first_activated_at is None
         and version.created_at is not None
         and target.created_at is not None

@@ -12,19 +12,48 @@ __all__ = ["moving", "not_verified", "staying"]
 
 
 def not_verified(config: RolloutConfig, seen: Observation) -> Plan | None:
-    """A compatible build gets traffic once runs of the current one replay on it."""
-    target = seen.version(config.deployment.target)
-    if target.strategy != "compatible" or seen.ramping:
+    """A build gets traffic once the runs of the current one that it will go on with replay on it.
+
+    Those are all of them where it is compatible. Whatever its strategy, auto-upgrade runs move to
+    it by themselves.
+    """
+    if seen.ramping or seen.current is None:
         return None
-    source = seen.current or ""
-    outcome = _replayed(config, target, source)
+    target, source = seen.version(config.deployment.target), seen.version(seen.current)
+    if target.strategy != "compatible":
+        return _moves_by_itself(config, target, source)
+    outcome = _replayed(config, target, source.build_id)
     if outcome is None:
-        reason = f"replaying runs of {source} on {target.build_id}"
-        return Plan("progressing", reason, (Verify(target.build_id, source),))
+        reason = f"replaying runs of {source.build_id} on {target.build_id}"
+        return Plan("progressing", reason, (Verify(target.build_id, source.build_id),))
     if outcome == "passed":
         return None
     mend = f"deploy it as incompatible, or mend it and `rollout retry {target.build_id}`"
     return Plan("blocked", f"{target.build_id} is not compatible: {outcome}; {mend}")
+
+
+def _moves_by_itself(config: RolloutConfig, target: Version, source: Version) -> Plan | None:
+    """What the auto-upgrade runs of ``source`` need before ``target`` gets traffic."""
+    outcome, number = _replayed(config, target, source.build_id), source.auto_upgrading
+    if number == 0 or outcome == "passed":
+        return None
+    if number is None:
+        reason = f"whether {source.build_id} has auto-upgrade runs open could not be counted"
+        return Plan("waiting", reason)
+    runs = f"{number:,} auto-upgrade {'run' if number == 1 else 'runs'}"
+    topic = (target.build_id, source.build_id, outcome)
+    if outcome is None:
+        reason = (
+            f"replaying runs of {source.build_id} on {target.build_id}, "
+            f"to which its {runs} would move"
+        )
+        return Plan("progressing", reason, (Verify(target.build_id, source.build_id),), topic)
+    return Plan(
+        "blocked",
+        f"{target.build_id} cannot go on with the {runs} of {source.build_id}: {outcome}; "
+        f"let them finish first, or mend it and `rollout retry {target.build_id}`",
+        topic=topic,
+    )
 
 
 def moving(config: RolloutConfig, seen: Observation) -> Plan | None:
@@ -35,7 +64,7 @@ def moving(config: RolloutConfig, seen: Observation) -> Plan | None:
     if older.movable and not seen.routing_settled:
         return Plan("moving", f"the change to {target} is on its way to every task queue", replays)
     if older.movable:
-        runs = sum(version.open_runs or 0 for version in older.movable)
+        runs = sum(version.holding or 0 for version in older.movable)
         moves = tuple(MoveRuns(version.build_id, target) for version in older.movable)
         reason = f"{runs} open runs of its set move to {target}"
         return Plan("moving", reason, (*replays, *moves), topic=("moves", target))
@@ -69,12 +98,12 @@ class _OlderRuns:
 def _older_runs(config: RolloutConfig, seen: Observation) -> _OlderRuns:
     target = seen.version(config.deployment.target)
     older = _older_in_set(seen, target)
-    outcomes = [(v, _replayed(config, target, v.build_id)) for v in older if v.open_runs]
+    outcomes = [(v, _replayed(config, target, v.build_id)) for v in older if v.holding]
     return _OlderRuns(
         movable=tuple(version for version, outcome in outcomes if outcome == "passed"),
         untried=tuple(version for version, outcome in outcomes if outcome is None),
         staying=tuple((version, why) for version, why in outcomes if why not in (None, "passed")),
-        uncounted=tuple(version for version in older if version.open_runs is None),
+        uncounted=tuple(version for version in older if version.holding is None),
     )
 
 

@@ -1,19 +1,33 @@
-"""Pure judgements on an observation: who gets new runs, and what may be stopped."""
+"""Pure judgements on an observation: what may be stopped, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
 
 from rollout.base.names import UNVERSIONED
-from rollout.core.observation import Observation, Version
+from rollout.core.observation import STUCK, Observation, Version
+from rollout.core.shares import target_share
+from rollout.core.warned import warnings
+from rollout.core.zeros import APART
 
-__all__ = ["Evidence", "Verdict", "safe_to_stop", "target_share", "version_set_of", "warnings"]
+__all__ = [
+    "STALE",
+    "Evidence",
+    "Verdict",
+    "hinges_on_another_look",
+    "queries_hang",
+    "safe_to_stop",
+    "target_share",
+    "version_set_of",
+    "warnings",
+]
 
 STALE = timedelta(seconds=30)
 """An observation, or a server's check of a draining version, that is older proves nothing."""
+
+AHEAD = timedelta(seconds=5)
+"""Nor does one from further in the future: a clock was set, and nobody knows how old it is."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +50,6 @@ class Verdict:
     def safe_to_stop(self) -> bool:
         """True where every point holds; anything unknown is a point that does not."""
         return bool(self.evidence) and all(point.ok for point in self.evidence)
-
-
-def target_share(seen: Observation, build_id: str) -> float:
-    """The share of new runs, 0 to 1, that the routing gives to ``build_id``."""
-    ramped = seen.ramping.percentage / 100 if seen.ramping else 0.0
-    if seen.ramping and seen.ramping.build_id == build_id:
-        return ramped
-    return 1.0 - ramped if seen.current == build_id else 0.0
 
 
 def version_set_of(seen: Observation, build_id: str) -> str:
@@ -71,34 +77,29 @@ def safe_to_stop(seen: Observation, build_id: str, target: str | None, now: date
             _settled(seen),
             _server_status(version),
             _fresh(seen, version, now),
-            _open_runs(version),
+            _open_runs(seen, version),
             _backlog(version),
+            _new_runs(seen),
             _replacement(seen, build_id, target),
         ),
     )
 
 
-def warnings(seen: Observation) -> tuple[str, ...]:
-    """What an operator should know although no plan waits for it, a sentence each."""
-    return tuple(chain.from_iterable(_waiting(seen, version) for version in seen.versions))
+def queries_hang(version: Version) -> str | None:
+    """What stops with the version's workers although no run waits; None where it had no runs."""
+    if version.first_activated_at is None:
+        return None
+    return f"queries to runs of {version.build_id}, closed ones too, hang while it is stopped"
 
 
-def _waiting(seen: Observation, version: Version) -> Iterator[str]:
-    """Which runs wait for a worker of ``version``."""
-    share = target_share(seen, version.build_id)
-    if version.workers == 0:
-        if share > 0:
-            yield f"{version.build_id} has no live worker: its {share:.0%} of new runs wait for one"
-        if version.open_runs:
-            runs = "run waits" if version.open_runs == 1 else "runs wait"
-            yield f"{version.open_runs} {runs} for a worker of {version.build_id}"
-    elif share > 0 and version.queues is not None:
-        others = [v.queues or frozenset() for v in seen.versions if v.first_activated_at]
-        for queue in sorted(frozenset().union(*others) - version.queues):
-            yield (
-                f"{version.build_id} has no live worker on task queue {queue}, where others have: "
-                f"its {share:.0%} of new runs there wait for one"
-            )
+def hinges_on_another_look(seen: Observation, target: str | None, now: datetime) -> bool:
+    """Whether a version lacks nothing but a second look at its open runs to be safe to stop."""
+    for version in seen.versions:
+        verdict = safe_to_stop(seen, version.build_id, target, now)
+        against = [point.check for point in verdict.evidence if not point.ok]
+        if against == ["open_runs"] and version.holding == 0:
+            return True
+    return False
 
 
 def _routing(seen: Observation, build_id: str, target: str | None) -> Evidence:
@@ -119,28 +120,67 @@ def _settled(seen: Observation) -> Evidence:
 def _server_status(version: Version) -> Evidence:
     if version.status == "drained":
         since = f" since {version.drained_since:%H:%M:%S} UTC" if version.drained_since else ""
-        return Evidence("server_status", True, f"the server says drained{since}")
+        why = f"the server says drained{since}"
+        if version.gate_only:
+            why += ", and nothing but its gate has run on it"
+        return Evidence("server_status", True, why)
     if version.status == "inactive" and version.first_activated_at is None:
         return Evidence("server_status", True, "it never got any runs")
     return Evidence("server_status", False, f"the server says {version.status}")
 
 
 def _fresh(seen: Observation, version: Version, now: datetime) -> Evidence:
-    """The server stops checking a version once it is drained, so then only our reading ages."""
-    age = now - seen.at
+    """Everything that the verdict relies on is as old as its oldest part.
+
+    The server stops checking a version once it is drained, and its queues get nothing new from
+    then on: what was read of them later than that does not age.
+    """
+    age = now - min(seen.oldest, version.counted_at or seen.oldest)
+    told = f"read {_seconds(age)} s ago"
     if version.status == "draining" and version.drainage_checked_at:
-        age = max(age, now - version.drainage_checked_at)
-    seconds = max(0.0, age.total_seconds())
-    return Evidence("fresh", age <= STALE, f"read {seconds:.0f} s ago")
+        checked = now - version.drainage_checked_at
+        told = f"read {_seconds(max(age, checked))} s ago"
+        age = max(age, checked)
+    if version.described_at is not None and version.described_at < seen.oldest:
+        described = now - version.described_at
+        told += f", its queues {_seconds(described)} s ago"
+        closed_at = version.drained_since if version.status == "drained" else None
+        if closed_at is None or version.described_at <= closed_at:
+            age = max(age, described)
+    return Evidence("fresh", now - seen.at >= -AHEAD and age <= STALE, told)
 
 
-def _open_runs(version: Version) -> Evidence:
-    if version.open_runs is None:
+def _open_runs(seen: Observation, version: Version) -> Evidence:
+    if version.open_runs is None or version.holding is None:
         return Evidence("open_runs", False, "the open runs could not be counted")
-    if version.open_runs == 0:
-        return Evidence("open_runs", True, f"no run is open on {version.build_id}")
-    runs = "run is" if version.open_runs == 1 else "runs are"
-    return Evidence("open_runs", False, f"{version.open_runs} {runs} open on {version.build_id}")
+    name, number = version.build_id, version.holding
+    elsewhere = max(0, version.open_runs - number)
+    if number:
+        runs = "run is" if number == 1 else "runs are"
+        beside = f", beside {elsewhere:,} that can go on elsewhere" if elsewhere else ""
+        return Evidence("open_runs", False, f"{number:,} {runs} open on {name}{beside}")
+    told = f"no run is open on {name}"
+    if elsewhere:
+        runs = "run" if elsewhere == 1 else "runs"
+        told = (
+            f"no pinned run is open on {name}; "
+            f"{elsewhere:,} auto-upgrade {runs} go on elsewhere at their next task"
+        )
+    if version.zero_since is None or seen.oldest - version.zero_since < APART:
+        once = f"{told}, but that was seen only once, and a chain of runs may just go on"
+        return Evidence("open_runs", False, once)
+    return Evidence("open_runs", True, told)
+
+
+def _new_runs(seen: Observation) -> Evidence:
+    """What waits for its first task may yet have to go back to the version."""
+    if seen.stuck is None:
+        return Evidence("new_runs", False, "whether new runs wait for a worker is not known")
+    if seen.stuck:
+        runs = "new run waits" if seen.stuck == 1 else "new runs wait"
+        told = f"{seen.stuck:,} {runs} for a worker for more than {STUCK:.0f} s"
+        return Evidence("new_runs", False, told)
+    return Evidence("new_runs", True, "no new run waits for a worker")
 
 
 def _backlog(version: Version) -> Evidence:
@@ -166,3 +206,7 @@ def _replacement(seen: Observation, build_id: str, target: str | None) -> Eviden
         return Evidence("replacement", False, f"{seen.current} has no live worker")
     plural = "worker" if workers == 1 else "workers"
     return Evidence("replacement", True, f"{seen.current} has {workers} live {plural}")
+
+
+def _seconds(age: timedelta) -> str:
+    return f"{max(0.0, age.total_seconds()):.0f}"

@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from rollout.core.observation import STATUSES, Observation, Version
+from rollout.core.shares import real_share
 from rollout.core.verdict import safe_to_stop, target_share
 
 __all__ = ["STALE_AFTER", "DeploymentMetrics"]
@@ -53,6 +54,11 @@ class DeploymentMetrics(Collector):
         self._reading = _Reading(observation, target, self._clock())
         self._reachable = True
 
+    @property
+    def deployment(self) -> str | None:
+        """The name of what was read last; None before the first reading."""
+        return self._reading.observation.deployment if self._reading else None
+
     def missed(self) -> None:
         """The deployment could not be read just now."""
         self._reachable = False
@@ -70,12 +76,18 @@ class DeploymentMetrics(Collector):
             return
         yield GaugeMetricFamily(
             f"{_PREFIX}_last_observation_time_seconds",
-            "When the deployment was last read, in seconds since 1970.",
-            value=reading.observation.at.timestamp(),
+            "When the oldest part of what is served was asked for, in seconds since 1970.",
+            value=reading.observation.oldest.timestamp(),
+        )
+        yield GaugeMetricFamily(
+            "rollout_observation_age_seconds",
+            "Seconds since the oldest part of what is served was asked for.",
+            value=max(0.0, (self._now() - reading.observation.oldest).total_seconds()),
         )
         if fresh:
             yield from _versions(reading.observation, reading.target, self._now())
             yield _routing_changes(reading.observation)
+            yield _unassigned(reading.observation)
 
 
 def _versions(observation: Observation, target: str | None, now: datetime) -> Iterable[Metric]:
@@ -101,6 +113,23 @@ def _versions(observation: Observation, target: str | None, now: datetime) -> It
         "version_drained_since_seconds",
         "When the version was drained, in seconds since 1970; absent while it is not.",
     )
+    waiting = _gauge(
+        "version_waiting_tasks",
+        "Tasks that wait in the version's queues, approximately; absent where not known.",
+    )
+    waiting_age = _gauge(
+        "version_waiting_age_seconds",
+        "For how long the oldest of them has waited, approximately; absent where not known.",
+    )
+    counted = _gauge(
+        "version_open_workflows_age_seconds",
+        "For how long at most it has been since the version's running workflows were counted.",
+    )
+    real = _gauge(
+        "version_real_ratio",
+        "Share of new runs, 0 to 1, that the version has really got since the routing last "
+        "changed; absent where not known.",
+    )
     for version in observation.versions:
         labels = _labels(observation, version)
         for name in STATUSES:
@@ -109,9 +138,26 @@ def _versions(observation: Observation, target: str | None, now: datetime) -> It
         verdict = safe_to_stop(observation, version.build_id, target, now)
         safe.add_metric(labels, int(verdict.safe_to_stop))
         _add_known(open_runs, labels, version.open_runs)
+        if version.open_runs is not None:
+            at = min(version.counted_at or observation.oldest, observation.oldest)
+            counted.add_metric(labels, max(0.0, (now - at).total_seconds()))
         _add_known(workers, labels, version.workers)
         _add_known(drained, labels, version.drained_since)
-    return status, share, open_runs, workers, safe, drained
+        _add_known(waiting, labels, version.backlog)
+        _add_known(waiting_age, labels, version.waiting_age)
+        _add_known(real, labels, real_share(observation, version.build_id))
+    return status, share, open_runs, counted, workers, safe, drained, waiting, waiting_age, real
+
+
+def _unassigned(observation: Observation) -> Metric:
+    runs = GaugeMetricFamily(
+        f"{_PREFIX}_unassigned_runs",
+        "Running workflows on the deployment's task queues that no version has taken yet; absent "
+        "where not known.",
+        labels=("namespace", "deployment_name"),
+    )
+    _add_known(runs, (observation.namespace, observation.deployment), observation.unassigned)
+    return runs
 
 
 def _routing_changes(observation: Observation) -> Metric:
@@ -140,7 +186,7 @@ def _labels(observation: Observation, version: Version) -> tuple[str, ...]:
 
 
 def _add_known(
-    family: GaugeMetricFamily, labels: tuple[str, ...], value: datetime | int | None
+    family: GaugeMetricFamily, labels: tuple[str, ...], value: datetime | float | None
 ) -> None:
     """Add ``value``; what is not known has no series, so that it never reads as zero."""
     if isinstance(value, datetime):

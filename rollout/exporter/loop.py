@@ -7,11 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import structlog
+from temporalio.client import Client
 from temporalio.service import RPCError
 
-from rollout.base.connect import connect_patiently
+from rollout.base.connect import Refused, connect
 from rollout.base.exit import Failure, Misuse
+from rollout.base.server import asked_server
 from rollout.controller.intent import Intent
+from rollout.controller.snapshot import Unanswered, read
+from rollout.core.observation import Observation
 from rollout.exporter.deployment import DeploymentMetrics
 from rollout.exporter.processes import ProcessMetrics
 from rollout.exporter.targets import stack_targets, worker_targets, write_if_changed
@@ -28,7 +32,6 @@ PERIOD = 2.0
 
 _LONGEST_PAUSE = 10.0
 _LEAST_PAUSE = 0.2  # however many events come, supervisord has children to start
-_OBSERVE_TIMEOUT = 10.0
 
 
 async def watch_supervisor(
@@ -60,28 +63,70 @@ async def watch_deployment(
 ) -> None:
     """Read the deployment that ``rollout_file`` names into ``metrics``, for ever.
 
-    It looks every `PERIOD`, and less often while Temporal is away.
+    It looks every `PERIOD`, and less often while Temporal is away. Where a controller runs here
+    it is that one's look that is served, and the server is not asked again.
     """
     broken = _Trouble("rollout.toml cannot be used; the last good one stays in force")
     unread = _Trouble("the deployment cannot be read")
-    client = await connect_patiently(identity="exporter")
     intent = await _first_intent(rollout_file, metrics, broken)
+    looks = _Looks(supervisor)
     pause = PERIOD
     while True:
         config = intent.refresh()
         broken.now(intent.problem)
-        observer = Observer(client, config.deployment.name, supervisor)
         try:
-            seen = await asyncio.wait_for(observer.observe(), _OBSERVE_TIMEOUT)
-        except (RPCError, asyncio.TimeoutError) as error:
+            seen = await looks.at(config.deployment.name)
+        except (Misuse, Refused):  # a person has to see it
+            raise
+        except (Failure, RPCError) as error:
             metrics.missed()
-            unread.now(str(error) or f"no answer within {_OBSERVE_TIMEOUT:g} s")
+            unread.now(str(error))
             pause = min(2 * pause, _LONGEST_PAUSE)
         else:
             metrics.saw(seen, config.deployment.target)
             unread.now("; ".join(seen.problems) or None)
-            pause = PERIOD
+            pause = looks.pause
         await asyncio.sleep(pause)
+
+
+class _Looks:
+    """One look after another: the controller's where one runs here, else our own."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._client: Client | None = None
+        self._observer: tuple[str, Observer] | None = None
+        self._source = ""
+        self.pause = PERIOD
+        """Seconds until another look is worth its questions."""
+
+    async def at(self, deployment: str) -> Observation:
+        """What is seen of ``deployment``. Raises `Failure` or `RPCError` where nobody can say."""
+        try:
+            _, seen = await asyncio.to_thread(read, deployment, asked_server())
+        except Unanswered as none:
+            self._told(f"the server: {none}")
+            return await self._own(deployment)
+        self._told("the controller")
+        self._observer, self.pause = None, PERIOD
+        return seen
+
+    async def _own(self, deployment: str) -> Observation:
+        if self._client is None:
+            self._client = await connect(identity="exporter")
+        if self._observer is None or self._observer[0] != deployment:
+            own = Observer(self._client, deployment, self._supervisor, at_once=False)
+            self._observer = (deployment, own)
+        observer = self._observer[1]
+        seen = await observer.observe()
+        self.pause = max(PERIOD, observer.pace.routing)
+        return seen
+
+    def _told(self, source: str) -> None:
+        """Log whom the looks come from, when that changes."""
+        if source.partition(":")[0] != self._source.partition(":")[0]:
+            log.info("versions are read", source=source)
+        self._source = source
 
 
 async def _first_intent(path: Path, metrics: DeploymentMetrics, broken: _Trouble) -> Intent:

@@ -25,6 +25,7 @@ class ProcessMetrics(Collector):
 
     def __init__(self) -> None:
         self._processes: Sequence[Process] | None = None
+        self._own: tuple[str, str] | None = None
         self._starts: Counter[tuple[str, str]] = Counter()
         self._exits: Counter[tuple[tuple[str, str], str]] = Counter()
 
@@ -32,11 +33,19 @@ class ProcessMetrics(Collector):
         """Take ``processes`` as what runs now; None: supervisord did not answer."""
         self._processes = processes
 
+    def is_itself(self, group: str, name: str, starts: int) -> None:
+        """Say that the process ``name`` is the exporter itself, which was started so many times.
+
+        Nobody listens while it is started, so that supervisord's word of it comes late or never.
+        """
+        self._own = (group, name)
+        self._starts[self._own] = starts
+
     def count(self, event: Event) -> None:
         """Count the start or the exit that ``event`` tells of, if it does."""
         key = (event.payload.get("groupname", ""), event.payload.get("processname", ""))
         if event.name == "PROCESS_STATE_STARTING":
-            self._starts[key] += 1
+            self._starts[key] += key != self._own
         elif (expected := _exit_expected(event)) is not None:
             self._exits[key, expected] += 1
 
@@ -58,7 +67,7 @@ class ProcessMetrics(Collector):
         starts = CounterMetricFamily(
             "supervisord_process_starts",
             "Times supervisord has started the process, failed tries included, "
-            "since the exporter started.",
+            "since the exporter started; the exporter itself, since supervisord did.",
             labels=("name", "group"),
         )
         exits = CounterMetricFamily(

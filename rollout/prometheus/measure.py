@@ -1,8 +1,10 @@
 """Asks Prometheus how the target does beside the current build; writes nothing.
 
 What is counted is what the workers' own SDK exports (`temporal_*`, labelled by
-`rollout.worker.telemetry`). Runs that time out or are terminated end on the server,
-without their worker: a check of your own has to look for those.
+`rollout.worker.telemetry`), each piece of work once. Runs that time out or are terminated
+end on the server, without their worker: a check of your own has to look for those.
+
+Work and failures are counted since traffic last changed, latencies over a window.
 """
 
 from __future__ import annotations
@@ -23,21 +25,41 @@ __all__ = ["measure"]
 SHORTEST_WINDOW = 10.0
 """Seconds; with a scrape each 2 s a shorter window holds too few of them."""
 
-STALE = 60.0
-"""Seconds after which a scrape proves nothing any more."""
+LONGEST_COUNT = 86400.0
+"""Seconds; a step that is held for longer is counted over its last day."""
+
+STALE_INTERVALS = 5
+"""After so many intervals without a scrape, what is known is old..."""
+
+STALE = 10.0
+"""...but not before so many seconds."""
+
+CLOSED = (
+    "temporal_workflow_completed_total",
+    "temporal_workflow_failed_total",
+    "temporal_workflow_canceled_total",
+    "temporal_workflow_continue_as_new_total",
+)
+"""What the SDK counts once a run. The count of its end-to-end latencies has some runs twice:
+those whose last workflow task timed out and was done again."""
 
 
 async def measure(  # noqa: PLR0913 - what is compared, how, and since when
     base_url: str, deployment: str, target: str, current: str, analysis: Analysis, *, since: float
 ) -> Measurements:
-    """Target against current over the last ``min(analysis.window, since)`` seconds, 10 at least.
+    """Target against current.
 
-    ``base_url`` is Prometheus's, ``since`` the seconds since traffic last changed.
+    ``base_url`` is Prometheus's, ``since`` the seconds since traffic last changed: so far back
+    (a day at most) work and failures are counted. Latencies are those of the last
+    ``min(analysis.window, since)`` seconds. Neither is shorter than 10 s.
     Never raises for Prometheus's sake: what went wrong is the measurements'
     ``problem``. All is asked at once, and given up after 3 s.
     """
-    seconds = math.floor(max(SHORTEST_WINDOW, min(analysis.window, since)))
-    comparison = Comparison(deployment, target, current, seconds)
+    seconds, counted = (
+        math.floor(max(SHORTEST_WINDOW, min(longest, since)))
+        for longest in (analysis.window, LONGEST_COUNT)
+    )
+    comparison = Comparison(deployment, target, current, seconds, counted)
     async with prometheus_at(base_url) as prometheus:
         return await _measure(prometheus, comparison, analysis)
 
@@ -48,19 +70,21 @@ async def _measure(
     of_type = "workflow_type"
     queries = {
         "ages": comparison.scrape_ages(),
-        "tasks": comparison.increase("temporal_workflow_task_execution_latency_seconds_count"),
-        "task_failures": comparison.increase(
+        "intervals": comparison.scrape_intervals(),
+        "tasks": comparison.count("temporal_workflow_task_execution_latency_seconds_count"),
+        "task_failures": comparison.count(
             "temporal_workflow_task_execution_failed_total", "failure_reason"
         ),
-        "activities": comparison.increase("temporal_activity_execution_latency_seconds_count"),
-        "activity_failures": comparison.increase("temporal_activity_execution_failed_total"),
-        "local": comparison.increase("temporal_local_activity_execution_latency_seconds_count"),
-        "local_failures": comparison.increase("temporal_local_activity_execution_failed_total"),
-        "workflows": comparison.increase(
-            "temporal_workflow_endtoend_latency_seconds_count", of_type
+        "activities": comparison.count("temporal_activity_execution_latency_seconds_count"),
+        "activity_failures": comparison.count("temporal_activity_execution_failed_total"),
+        "local": comparison.count("temporal_local_activity_execution_latency_seconds_count"),
+        "local_failures": comparison.count("temporal_local_activity_execution_failed_total"),
+        **{name: comparison.count(name) for name in CLOSED},
+        "waited": comparison.recent(
+            "temporal_workflow_task_schedule_to_start_latency_seconds_count"
         ),
-        "workflow_failures": comparison.increase("temporal_workflow_failed_total"),
         "waits": comparison.p95("temporal_workflow_task_schedule_to_start_latency_seconds"),
+        "ended": comparison.recent("temporal_workflow_endtoend_latency_seconds_count", of_type),
         "ends": comparison.p95("temporal_workflow_endtoend_latency_seconds", of_type),
     }
     answers, checks = await asyncio.gather(
@@ -72,15 +96,16 @@ async def _measure(
         if isinstance(answer, str):
             return _without_numbers(comparison, answer)
         found[name] = answer
-    if unseen := _unseen(comparison, found["ages"]):
+    if unseen := _unseen(comparison, found["ages"], found["intervals"]):
         return _without_numbers(comparison, unseen)
 
     compared = _type_to_compare(comparison, analysis, found)
     results = list(zip(analysis.checks, checks, strict=True))
     return Measurements(
         window=comparison.seconds,
-        target=_sample(comparison.target, found, compared),
-        current=_sample(comparison.current, found, compared),
+        target=_sample(comparison.target, found, analysis, compared),
+        current=_sample(comparison.current, found, analysis, compared),
+        counted=comparison.counted,
         compared_type=compared,
         checks=tuple(
             CheckResult(check.name, value if isinstance(value, float) else None)
@@ -96,22 +121,29 @@ async def _measure(
 
 def _without_numbers(comparison: Comparison, problem: str) -> Measurements:
     target, current = BuildSample(comparison.target), BuildSample(comparison.current)
-    return Measurements(comparison.seconds, target, current, problem=problem)
+    return Measurements(
+        comparison.seconds, target, current, counted=comparison.counted, problem=problem
+    )
 
 
-def _unseen(comparison: Comparison, ages: Series) -> str | None:
+def _unseen(comparison: Comparison, ages: Series, intervals: Series) -> str | None:
     """Which build Prometheus has no fresh scrape of; its counters would read as no failures."""
     age_of = {labels.get("build_id"): age for labels, age in ages}
+    interval_of = {labels.get("build_id"): interval for labels, interval in intervals}
     for build_id in (comparison.target, comparison.current):
         age = age_of.get(build_id)
         if age is None:
             return f"it scrapes no worker of {build_id} (is one up, with a --metrics-port?)"
-        if age > STALE:
-            return f"it last scraped a worker of {build_id} {age:.0f} s ago"
+        interval = interval_of.get(build_id, 0.0)
+        if age > max(STALE, STALE_INTERVALS * interval):
+            usually = f", instead of every {interval:.0f} s" if interval else ""
+            return f"it last scraped a worker of {build_id} {age:.0f} s ago{usually}"
     return None
 
 
-def _sample(build_id: str, found: Mapping[str, Series], compared: str | None) -> BuildSample:
+def _sample(
+    build_id: str, found: Mapping[str, Series], analysis: Analysis, compared: str | None
+) -> BuildSample:
     def total(name: str, **labels: str) -> float:
         return _total(found[name], build_id=build_id, **labels)
 
@@ -119,16 +151,17 @@ def _sample(build_id: str, found: Mapping[str, Series], compared: str | None) ->
         value = _total(found[name], build_id=build_id, **labels)
         return value if value > 0 else None
 
+    enough = total("waited") >= analysis.min_samples
     return BuildSample(
         build_id,
         tasks=total("tasks"),
         task_failures=total("task_failures"),
         activities=total("activities") + total("local"),
         activity_failures=total("activity_failures") + total("local_failures"),
-        workflows=total("workflows"),
-        workflow_failures=total("workflow_failures"),
+        workflows=sum(map(total, CLOSED)),
+        workflow_failures=total("temporal_workflow_failed_total"),
         non_determinism=total("task_failures", failure_reason="NonDeterminismError"),
-        schedule_to_start_p95=seconds("waits"),
+        schedule_to_start_p95=seconds("waits") if enough else None,
         end_to_end_p95=seconds("ends", workflow_type=compared) if compared else None,
     )
 
@@ -140,18 +173,18 @@ def _type_to_compare(
 
     A type is compared with itself alone: in a short window two builds close
     different mixes, a fresh one for a while only its short runs. Types of which
-    either build closed fewer than ``min_samples`` are left out.
+    either build ended fewer than ``min_samples`` are left out.
     """
-    closed: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    ended: defaultdict[str, dict[str, float]] = defaultdict(dict)
     p95: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    for numbers, name in ((closed, "workflows"), (p95, "ends")):
+    for numbers, name in ((ended, "ended"), (p95, "ends")):
         for labels, value in found[name]:
             numbers[labels.get("workflow_type", "")][labels.get("build_id", "")] = value
     builds = (comparison.target, comparison.current)
     beyond = {
         name: p95[name][comparison.target]
         - slowest_allowed(analysis, p95[name][comparison.current])
-        for name, numbers in closed.items()
+        for name, numbers in ended.items()
         if all(
             build in p95[name] and numbers.get(build, 0.0) >= analysis.min_samples
             for build in builds

@@ -9,7 +9,10 @@ from temporalio.client import WorkflowHistory
 
 from rollout.temporal.history import UNKNOWN, scheduled, value
 
-__all__ = ["first_drift"]
+__all__ = ["UNNOTICED", "first_drift"]
+
+UNNOTICED = "which the SDK does not notice"
+"""What the sentence for a drift ends with."""
 
 
 def first_drift(
@@ -41,7 +44,7 @@ def first_drift(
             if was.data != now.data and (place := _differs(value(was), value(now))) is not None:
                 return event_id, (
                     f"argument {number}{place} of the {call[0]} {call[2]} is not what it was, "
-                    "which the SDK does not notice"
+                    f"{UNNOTICED}"
                 )
     return None
 

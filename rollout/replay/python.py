@@ -34,7 +34,7 @@ from temporalio.workflow import _Definition
 
 from rollout.base.exit import Misuse
 from rollout.replay.drift import first_drift
-from rollout.temporal.history import names_in
+from rollout.temporal.history import names_in, undecodable
 from rollout.worker.app import App
 
 __all__ = ["own_stdout", "replay"]
@@ -46,6 +46,7 @@ _LONGEST_ERROR = 300
 _EVENT_ID = re.compile(r"HistoryEvent(?:\(id: | \{ event_id: )(\d+)")
 _MESSAGE = re.compile(r'message: "((?:[^"\\]|\\.)*)"')
 _EVENT_TEXT = re.compile(r"HistoryEvent\(id: \d+, (\w+)\)|HistoryEvent \{.*?event_type: (\w+).*\}")
+_UNDECODED = re.compile("decoding|payload encoding")
 _QUOTED = re.compile(r"'([^']*)' does not match")
 
 
@@ -83,8 +84,9 @@ async def replay(app: App, results: TextIO, *, deployment: str, build_id: str) -
 
     In: ``{"workflow_id", "history"}``, and where they are known ``run_id`` and
     ``namespace``; ``history`` as the SDK or the CLI writes it. Out: ``{"workflow_id",
-    "run_id", "workflow_type", "ok", "event_id", "error"}``. Returns 0 whatever the
-    outcomes; raises `Misuse` at a line that is not a history.
+    "run_id", "workflow_type", "ok", "event_id", "error"}``, and only where there is something
+    to say ``drift``: how the code's arguments differ, or ``left_out``: why the history could
+    not be tried. Returns 0 whatever the outcomes; raises `Misuse` at a line that is not a history.
 
     https://docs.temporal.io/develop/python/testing-suite#replay
     """
@@ -153,8 +155,22 @@ class _Replays:
 
     async def one(self, given: _History) -> dict[str, Any]:
         """The outcome of one history, as a line of the output."""
-        problem = await self._problem(given)
+        trace = _Trace()
+        problem = await self._problem(given, trace)
         event_id, error = problem or (None, None)
+        drift = first_drift(given.history, trace.commands)
+        more: dict[str, Any] = {}
+        if drift is not None:
+            more["drift"] = drift[1]
+            event_id = drift[0] if problem is None else event_id
+        # Code that fails for another reason breaks the run, whatever else is encrypted in it.
+        undecoded = trace.failure is not None and _UNDECODED.search(trace.failure)
+        encodings = undecodable(given.history) if undecoded else []
+        if encodings:
+            more["left_out"] = (
+                f"could not be tried: payloads encoded as {', '.join(encodings)} cannot be "
+                "decoded here"
+            )
         return {
             "workflow_id": given.history.workflow_id,
             "run_id": given.run_id,
@@ -162,9 +178,10 @@ class _Replays:
             "ok": problem is None,
             "event_id": event_id,
             "error": error,
+            **more,
         }
 
-    async def _problem(self, given: _History) -> tuple[int | None, str] | None:
+    async def _problem(self, given: _History, trace: _Trace) -> tuple[int | None, str] | None:
         """The first event that does not fit the code, and why; None where all of them do."""
         # A dynamic workflow has no name: it takes every type.
         if self._replayer is None or not {given.workflow_type, None} & self._names:
@@ -174,17 +191,13 @@ class _Replays:
             for event in given.history.events
         ):
             return None  # no code has run yet; the SDK would wait for it for ever
-        trace = _Trace()
         for runner in self._runners:
             runner.watch(given, trace)
         result = await self._replayer.replay_workflow(given.history, raise_on_replay_failure=False)
-        found: list[tuple[int | None, str]] = []
         # The SDK lets pass what fails in the task after the history's end.
         if result.replay_failure is not None or trace.failure is not None:
-            found.append(_failure(given.history, trace, str(result.replay_failure)))
-        if (drift := first_drift(given.history, trace.commands)) is not None:
-            found.append(drift)
-        return min(found, key=lambda problem: problem[0] or sys.maxsize, default=None)
+            return _failure(given.history, trace, str(result.replay_failure))
+        return None
 
 
 class _WatchedRunner(WorkflowRunner):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Replayed", "Verification", "as_json", "render", "summary"]
+__all__ = ["Replayed", "Verification", "as_json", "refusing_drift", "render", "summary"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Replayed:
     """The first event that does not fit the code; None where that is not known."""
     error: str | None = None
     """Why it does not fit, a sentence; None where it does."""
+    drift: str | None = None
+    """Where the code gives other arguments than the run did, a sentence; None: nowhere."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,23 @@ class Verification:
         return tuple(run for run in self.runs if not run.ok)
 
     @property
+    def drifted(self) -> tuple[Replayed, ...]:
+        """The runs that the code can go on with, and for which it makes other arguments."""
+        return tuple(run for run in self.runs if run.ok and run.drift)
+
+    @property
     def movable(self) -> tuple[tuple[str, str], ...]:
         """Workflow id and run id of each run that the target's code can go on with."""
         return tuple((run.workflow_id, run.run_id) for run in self.runs if run.ok)
+
+
+def refusing_drift(verification: Verification) -> Verification:
+    """The same, where other arguments are as bad as another order of steps."""
+    runs = (
+        replace(run, ok=False, error=run.drift) if run.ok and run.drift else run
+        for run in verification.runs
+    )
+    return replace(verification, runs=tuple(runs))
 
 
 def summary(verification: Verification) -> str:
@@ -62,7 +78,9 @@ def summary(verification: Verification) -> str:
     if not runs:
         return f"passed: {source} has no run to replay on {target}{beside}"
     if verification.passed:
-        return f"passed: {_runs(len(runs))} of {source} replay on {target}{beside}"
+        drifted = verification.drifted
+        told = f"; {_drift(drifted[0])} ({len(drifted)} of {_runs(len(runs))})" if drifted else ""
+        return f"passed: {_runs(len(runs))} of {source} replay on {target}{told}{beside}"
     broken = verification.broken
     more = f" ({len(broken)} of {_runs(len(runs))} break)" if len(runs) > 1 else ""
     return f"{_sentence(broken[0], target)}{more}{beside}"
@@ -82,6 +100,7 @@ def as_json(verification: Verification) -> dict[str, Any]:
                 "ok": run.ok,
                 "event_id": run.event_id,
                 "error": run.error,
+                "drift": run.drift,
             }
             for run in verification.runs
         ],
@@ -105,6 +124,7 @@ def render(verification: Verification) -> RenderableType:
     if verification.broken:
         lines.append(Text())
     lines += [Text(f"- {_sentence(run, verification.target)}") for run in verification.broken]
+    lines += [Text(f"~ {_drift(run)}", "yellow") for run in verification.drifted]
     lines += [Text(f"! {reason}", "yellow") for reason in verification.left_out]
     return Group(*lines)
 
@@ -112,6 +132,11 @@ def render(verification: Verification) -> RenderableType:
 def _sentence(run: Replayed, target: str) -> str:
     place = f" at event {run.event_id}" if run.event_id else ""
     return f"{run.workflow_id} ({run.workflow_type}) breaks on {target}{place}: {run.error}"
+
+
+def _drift(run: Replayed) -> str:
+    place = f" at event {run.event_id}" if run.event_id else ""
+    return f"{run.workflow_id} ({run.workflow_type}) gets other arguments{place}: {run.drift}"
 
 
 def _runs(count: int) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from itertools import chain, zip_longest
 from typing import Any
@@ -20,11 +20,12 @@ from temporalio.client import Client, WorkflowExecution, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.exit import Failure
+from rollout.replay.drift import UNNOTICED
 from rollout.replay.process import ReplayCommand, replay_command, run_replay
-from rollout.replay.verification import Replayed, Verification
-from rollout.temporal.open_runs import open_runs_query
+from rollout.replay.verification import Replayed, Verification, refusing_drift
+from rollout.temporal.visibility import open_runs_query
 
-__all__ = ["MOST_RUNS", "movable_runs", "try_move", "verify", "verify_build"]
+__all__ = ["MOST_RUNS", "movable_runs", "replayed", "try_move", "verify", "verify_build"]
 
 MAX_EVENTS = 10_000
 """Longer histories are left out: the server warns at this length, and each takes seconds."""
@@ -80,11 +81,12 @@ async def movable_runs(
     """
     running = await _list(client, open_runs_query(deployment, source), limit)
     probes = [runs[0] for runs in _by_type(running)]
-    first = await _replay(client, source, probes, command)
+    # Strict whatever rollout.toml says: nobody looks at each run that is moved.
+    first = refusing_drift(await _replay(client, source, probes, command))
     breaking = {run.workflow_type for run in first.broken}
     others = [run for run in running if run not in probes]
     rest = [run for run in others if run.workflow_type not in breaking]
-    then = await _replay(client, source, rest, command)
+    then = refusing_drift(await _replay(client, source, rest, command))
     spared = tuple(
         f"{run.id} ({run.workflow_type}): another run of its type breaks"
         for run in others
@@ -149,9 +151,27 @@ async def _replay(
     return Verification(
         source,
         command.build_id,
-        tuple(Replayed(**outcome) for outcome in outcomes),
-        tuple(downloads.left_out),
+        tuple(replayed(outcome) for outcome in outcomes if not outcome.get("left_out")),
+        (
+            *downloads.left_out,
+            *(
+                f"{outcome['workflow_id']} ({outcome['workflow_type']}): {outcome['left_out']}"
+                for outcome in outcomes
+                if outcome.get("left_out")
+            ),
+        ),
     )
+
+
+def replayed(outcome: Mapping[str, Any]) -> Replayed:
+    """The outcome in a line of the replay's output, by whichever version of it that was written."""
+    known = {each.name for each in fields(Replayed)}
+    told = {key: value for key, value in outcome.items() if key in known}
+    error = told.get("error")
+    if isinstance(error, str) and error.endswith(UNNOTICED) and not told.get("drift"):
+        # Before there was a word for it, it was an error like any other.
+        told |= {"ok": True, "error": None, "drift": error}
+    return Replayed(**told)
 
 
 @dataclass

@@ -82,6 +82,9 @@ def _of_ours(command: Command) -> list[Step]:
         text = f"{name} polls as build {command.build_id or name}"
         return [Step(name, text, lambda c: _polls(c, url))]
     steps = [Step(name, f"{name} serves metrics", lambda c: _answers(c, url))]
+    if command.kind == "controller":
+        status = f"{url.removesuffix('/metrics')}/api/v1/status"
+        steps = [Step(name, f"{name} sees the deployment", lambda c: _sees(c, status))]
     if command.kind == "load":
         steps.append(Step(name, FIRST_WORKFLOW, lambda c: _completed(c, url)))
     return steps
@@ -89,6 +92,13 @@ def _of_ours(command: Command) -> list[Step]:
 
 async def _answers(client: httpx.AsyncClient, url: str) -> bool:
     return (await client.get(url)).is_success
+
+
+async def _sees(client: httpx.AsyncClient, url: str) -> bool:
+    """Whether the controller has looked, so that every reader has something to show."""
+    response = await client.get(url)
+    response.raise_for_status()
+    return bool(response.json()["deployments"])
 
 
 async def _polls(client: httpx.AsyncClient, url: str) -> bool:

@@ -8,7 +8,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.exit import Failure
-from rollout.temporal.rpc import CHANGE_TIMEOUT
+from rollout.core.unlearned import COULD_NOT_LEARN
+from rollout.temporal.rpc import CHANGE_TIMEOUT, WITHOUT_ANSWER
 
 __all__ = ["NotYet", "delete_version"]
 
@@ -31,8 +32,8 @@ _TRANSIENT = (
 class NotYet(Failure):
     """The version cannot be deleted now, but may be later; `reason` says what it waits for."""
 
-    def __init__(self, build_id: str, reason: str) -> None:
-        super().__init__(f"{build_id} cannot be deleted yet: {reason}")
+    def __init__(self, build_id: str, reason: str, said: str = "") -> None:
+        super().__init__(said or f"{build_id} cannot be deleted yet: {reason}")
         self.reason = reason
 
 
@@ -65,6 +66,10 @@ def _explained(build_id: str, error: RPCError) -> Failure:
     for words, meaning in _LATER.items():
         if error.status == RPCStatusCode.FAILED_PRECONDITION and words in error.message:
             return NotYet(build_id, meaning.format(build=build_id))
+    if error.status in WITHOUT_ANSWER:
+        reason = f"the server gave no answer ({error.message or error.status.name})"
+        told = f"{COULD_NOT_LEARN} {build_id} was deleted: {reason}; the next look finds out"
+        return NotYet(build_id, reason, told)
     if error.status in _TRANSIENT:
         return NotYet(build_id, f"the server did not carry it out ({error.message})")
     return Failure(f"the server refused to delete {build_id}: {error.message}")

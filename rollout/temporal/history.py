@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 
+from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 
-__all__ = ["UNKNOWN", "names_in", "scheduled", "value"]
+__all__ = ["UNKNOWN", "names_in", "scheduled", "undecodable", "value"]
 
 UNKNOWN = object()
 """What a payload holds that only its owner can read."""
+
+_READABLE = {
+    *("", "binary/null", "binary/plain", "binary/protobuf"),
+    *("json/plain", "json/protobuf"),
+}
 
 Call = tuple[str, str, str]
 """activity or child workflow, its id, its type: where the types differ, the SDK says so."""
@@ -45,6 +51,27 @@ def value(payload: Payload) -> object:
         return json.loads(payload.data)
     except ValueError:
         return UNKNOWN
+
+
+def undecodable(history: WorkflowHistory) -> list[str]:
+    """The encodings in ``history`` that only their owner's codec can read, as a rule a cipher's."""
+    found: set[str] = set()
+    waiting: list[Message] = list(history.events)
+    while waiting:
+        message = waiting.pop()
+        if isinstance(message, Payload):
+            encoding = message.metadata.get("encoding", b"").decode(errors="replace")
+            found.update({encoding} - _READABLE)
+            continue
+        for descriptor, content in message.ListFields():
+            if descriptor.message_type is None:
+                continue
+            if isinstance(content, Message):
+                waiting.append(content)
+            else:
+                values = content.values() if hasattr(content, "values") else content
+                waiting.extend(each for each in values if isinstance(each, Message))
+    return sorted(found)
 
 
 def names_in(event: HistoryEvent) -> tuple[str, ...]:

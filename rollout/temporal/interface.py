@@ -35,6 +35,9 @@ class Routing(Observed[Observation], Protocol):
     `RPCError` with the server's words where it is refused.
     """
 
+    async def is_as_seen(self, seen: Observation) -> bool:
+        """Whether nobody has changed the routing since it was ``seen``."""
+
     async def perform(self, action: Action, seen: Observation) -> None:
         """`change`, planned on what was ``seen``, and tell of it. Raises `Refused`."""
 

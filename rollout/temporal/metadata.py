@@ -14,6 +14,7 @@ __all__ = ["BLOCKED", "Metadata", "Note", "verified_key"]
 
 BLOCKED = "blocked"
 _UNBLOCKED = "unblocked"
+_DRIFT_ACCEPTED = "drift_accepted"
 _VERIFIED = "verified."
 _GATE_ROUND = "gate_round"
 _TEXTS: Mapping[str, str] = {
@@ -57,6 +58,8 @@ class Metadata:
     """Why it must get no traffic."""
     unblocked: Note | None = None
     """Who has lifted a block of this code."""
+    drift_accepted: Note | None = None
+    """Who has let this code through although it gives runs other arguments."""
     verified: Mapping[str, Note] = field(default_factory=dict)
     """How the replay ended, by the build whose runs were replayed."""
     gate_round: int | None = None
@@ -77,6 +80,7 @@ class Metadata:
             **texts,
             blocked=notes.get(BLOCKED),
             unblocked=notes.get(_UNBLOCKED),
+            drift_accepted=notes.get(_DRIFT_ACCEPTED),
             verified={
                 key.removeprefix(_VERIFIED): note
                 for key, note in notes.items()
@@ -90,6 +94,7 @@ class Metadata:
         """The same as the server keeps it. A field that is None is left out."""
         fields: dict[str, object] = {key: getattr(self, name) for name, key in _TEXTS.items()}
         fields |= {BLOCKED: self.blocked, _UNBLOCKED: self.unblocked, _GATE_ROUND: self.gate_round}
+        fields |= {_DRIFT_ACCEPTED: self.drift_accepted}
         fields |= {verified_key(source): note for source, note in self.verified.items()}
         known = {key: str(value) for key, value in fields.items() if value is not None}
         return {**self.others, **known}
@@ -119,7 +124,7 @@ def verified_key(source: str) -> str:
 
 def _note(key: str, text: str, fingerprint: str | None) -> Note | None:
     """The note in an entry; None where it holds none. ``fingerprint``: of the code now."""
-    if key not in (BLOCKED, _UNBLOCKED) and not key.startswith(_VERIFIED):
+    if key not in (BLOCKED, _UNBLOCKED, _DRIFT_ACCEPTED) and not key.startswith(_VERIFIED):
         return None
     now = _code(fingerprint)
     if text.startswith(f"{now} "):  # anybody may declare a fingerprint with spaces in it

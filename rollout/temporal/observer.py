@@ -7,7 +7,6 @@ never taken for zero.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 
@@ -21,12 +20,13 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.core.observation import Observation, Ramp, Version
+from rollout.core.pace import MOVING, Pace, pace
 from rollout.supervision.rpc import Supervisor
-from rollout.temporal.open_runs import count_open_runs
+from rollout.temporal.parts import Parts, PartsReader
 from rollout.temporal.programs import NO_PROGRAMS, Programs, programs_by_build
-from rollout.temporal.rpc import TIMEOUT, latest, patiently, time_of
-from rollout.temporal.versions import Described, Summary, describe_version, status_of
-from rollout.temporal.workers import live_workers
+from rollout.temporal.rpc import THROTTLED, TIMEOUT, latest, patiently, time_of
+from rollout.temporal.versions import Summary, status_of
+from rollout.temporal.workers import Workers
 
 __all__ = ["Observer"]
 
@@ -35,44 +35,98 @@ SETTLING_CAP = timedelta(seconds=15)
 IN_PROGRESS for ever although it has, so a change older than this is taken as settled."""
 
 
+_ROUND = 20.0
+"""Seconds that one whole look may take: each question has 5, and few wait for another's answer."""
+
+
 class Observer:
-    """Observes one worker deployment."""
+    """Observes one worker deployment, again and again.
+
+    What one look cannot tell it remembers from the last ones: whose heartbeat goes on, since when
+    no run is open, and, unless it looks ``at_once`` at everything, the parts that need not be read
+    each time (`Pace.parts`).
+    """
 
     def __init__(
-        self, client: Client, deployment: str, supervisor: Supervisor | None = None
+        self,
+        client: Client,
+        deployment: str,
+        supervisor: Supervisor | None = None,
+        *,
+        at_once: bool = True,
     ) -> None:
         self._client = client
-        self._deployment = deployment
+        self.deployment = deployment
         self._supervisor = supervisor
+        self._parts = PartsReader(client, deployment, at_once=at_once)
+        self._asked: tuple[str | None, datetime] = (None, datetime.now(timezone.utc))
+        self.pace: Pace = MOVING
+        """How soon another look is worth its questions, after the last one."""
 
-    async def observe(self) -> Observation:
-        """Read everything once. Raises `RPCError` where the deployment itself cannot be read."""
+    async def observe(self, wanted: str | None = None) -> Observation:
+        """Look once. The version ``wanted`` is described with the routed ones.
+
+        Raises `RPCError` where the deployment itself cannot be read, or the look as a whole takes
+        longer than 20 s.
+        """
+        try:
+            return await asyncio.wait_for(self._observe(wanted), _ROUND)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            raise RPCError(
+                f"no whole look at {self.deployment} within {_ROUND:g} s",
+                RPCStatusCode.DEADLINE_EXCEEDED,
+                b"",
+            ) from error
+
+    def expire(self, *build_ids: str) -> None:
+        """Something was changed: the next look reads every part anew, of these versions too."""
+        self._parts.expire(build_ids)
+
+    async def is_as_seen(self, seen: Observation) -> bool:
+        """Whether the routing is still what it was in ``seen``. Raises `RPCError`."""
+        return (await self._describe()).conflict_token == seen.conflict_token
+
+    async def _observe(self, wanted: str | None) -> Observation:
+        began, throttled = datetime.now(timezone.utc), THROTTLED.calls
+        if wanted != self._asked[0]:
+            self._asked = (wanted, began)
         problems: list[str] = []
-        programs = await programs_by_build(self._supervisor, self._deployment, problems)
+        programs = await programs_by_build(self._supervisor, self.deployment, problems)
         deployment = await self._describe()
         info = deployment.worker_deployment_info
-        versions = await self._versions(info.version_summaries, programs, problems)
-        strangers = programs.keys() - {version.build_id for version in versions}
-        versions += [
-            Version(build_id, "unregistered", process=programs[build_id].state)
-            for build_id in strangers
-        ]
         routing = info.routing_config
-        return Observation(
-            deployment=self._deployment,
+        parts = (
+            await self._parts.read(info, wanted, programs, self.pace.parts)
+            if info.version_summaries
+            else Parts(began)
+        )
+        workers = parts.workers(programs)
+        versions = [
+            _version(summary, parts, programs, workers) for summary in info.version_summaries
+        ]
+        seen = Observation(
+            deployment=self.deployment,
             namespace=self._client.namespace,
-            at=datetime.now(timezone.utc),
+            at=began,
+            parts_at=min(parts.at, began),
             exists=deployment.HasField("worker_deployment_info"),
             current=routing.current_deployment_version.build_id or None,
             ramping=_ramp(routing),
             current_changed_at=time_of(routing.current_version_changed_time),
             ramping_changed_at=_ramping_changed_at(routing),
-            routing_settled=_settled(info),
+            routing_settled=_settled(info, began),
             conflict_token=deployment.conflict_token,
             manager=info.manager_identity,
-            versions=tuple(sorted(versions, key=_by_age)),
-            problems=tuple(problems),
+            versions=tuple(sorted(_with_strangers(versions, programs), key=_by_age)),
+            unassigned=parts.unassigned.total,
+            stuck=parts.unassigned.stuck,
+            elsewhere=parts.elsewhere,
+            skewed=workers.skewed,
+            throttled=THROTTLED.calls > throttled,
+            problems=(*problems, *parts.problems),
         )
+        self.pace = pace(seen, wanted, self._asked[1], datetime.now(timezone.utc))
+        return seen
 
     async def _describe(self) -> DescribeWorkerDeploymentResponse:
         """What the server says of the deployment; an empty answer where it does not know it."""
@@ -80,7 +134,7 @@ class Observer:
             reply: DescribeWorkerDeploymentResponse = await patiently(
                 self._client.workflow_service.describe_worker_deployment,
                 DescribeWorkerDeploymentRequest(
-                    namespace=self._client.namespace, deployment_name=self._deployment
+                    namespace=self._client.namespace, deployment_name=self.deployment
                 ),
                 timeout=TIMEOUT,
             )
@@ -90,51 +144,36 @@ class Observer:
             raise
         return reply
 
-    async def _versions(
-        self, summaries: Sequence[Summary], programs: Mapping[str, Programs], problems: list[str]
-    ) -> list[Version]:
-        if not summaries:
-            return []
-        workers = await self._workers(problems)
-        statuses = {each.deployment_version.build_id: status_of(each) for each in summaries}
-        open_runs = await count_open_runs(self._client, self._deployment, statuses, problems)
-        described = await asyncio.gather(
-            *(describe_version(self._client, self._deployment, each, problems) for each in statuses)
-        )
-        return [
-            _version(
-                summary,
-                details,
-                programs.get(build_id, NO_PROGRAMS),
-                open_runs=open_runs[build_id],
-                polled=None if workers is None else workers.get(build_id, Counter()),
-            )
-            for build_id, summary, details in zip(statuses, summaries, described, strict=True)
-        ]
 
-    async def _workers(self, problems: list[str]) -> dict[str, Counter[str]] | None:
-        """The live workers by build id and task queue; None where they could not be listed."""
-        try:
-            return await live_workers(self._client, f"DeploymentName='{self._deployment}'")
-        except RPCError as error:
-            problems.append(f"the workers could not be listed: {error.message}")
-            return None
+def _with_strangers(versions: Sequence[Version], programs: Mapping[str, Programs]) -> list[Version]:
+    """``versions``, and those that only a program here knows."""
+    known = {version.build_id for version in versions}
+    return [
+        *versions,
+        *(
+            Version(build_id, "unregistered", process=mine.state)
+            for build_id, mine in programs.items()
+            if build_id not in known
+        ),
+    ]
 
 
 def _version(
-    summary: Summary,
-    described: Described,
-    programs: Programs,
-    *,
-    open_runs: int | None,
-    polled: Counter[str] | None,
+    summary: Summary, parts: Parts, programs: Mapping[str, Programs], workers: Workers
 ) -> Version:
     """One version, of what was read about it in several places."""
+    build_id = summary.deployment_version.build_id
+    described, counted, polled = (
+        parts.of(build_id),
+        parts.open_runs.of(build_id),
+        workers.of(build_id),
+    )
+    mine = programs.get(build_id, NO_PROGRAMS)
     status = status_of(summary)
     metadata = described.metadata
     drainage = summary.drainage_info
     return Version(
-        summary.deployment_version.build_id,
+        build_id,
         status,
         strategy=metadata.strategy,
         version_set=metadata.version_set,
@@ -146,6 +185,7 @@ def _version(
         verified=metadata.outcomes,
         gate_round=metadata.gate_round or 0,
         described=described.known,
+        described_at=described.at,
         created_at=time_of(summary.create_time),
         first_activated_at=time_of(summary.first_activation_time),
         last_current_at=time_of(summary.last_current_time),
@@ -154,13 +194,19 @@ def _version(
         else time_of(summary.last_deactivation_time),
         drained_since=time_of(drainage.last_changed_time) if status == "drained" else None,
         drainage_checked_at=time_of(drainage.last_checked_time),
-        open_runs=open_runs,
+        open_runs=counted.total,
+        open_pinned=counted.pinned,
+        counted_at=counted.at,
+        zero_since=parts.zeros.get(build_id),
+        started=parts.started.get(build_id),
         backlog=described.backlog,
-        workers=None if polled is None else sum(polled.values()),
-        queues=None if polled is None else frozenset(polled),
-        process=programs.state,
-        partly_stopped=programs.partly_stopped,
-        started_at=programs.started_at,
+        waiting_age=described.waiting_age,
+        workers=polled.alive,
+        returning=polled.returning,
+        queues=None if polled.alive is None else polled.queues,
+        process=mine.state,
+        partly_stopped=mine.partly_stopped,
+        started_at=mine.started_at,
     )
 
 
@@ -176,13 +222,13 @@ def _ramping_changed_at(routing: RoutingConfig) -> datetime | None:
     )
 
 
-def _settled(info: WorkerDeploymentInfo) -> bool:
+def _settled(info: WorkerDeploymentInfo, now: datetime) -> bool:
     in_progress = RoutingConfigUpdateState.ROUTING_CONFIG_UPDATE_STATE_IN_PROGRESS
     if info.routing_config_update_state != in_progress:
         return True
     routing = info.routing_config
     changed = latest(time_of(routing.current_version_changed_time), _ramping_changed_at(routing))
-    return changed is not None and datetime.now(timezone.utc) - changed > SETTLING_CAP
+    return changed is not None and now - changed > SETTLING_CAP
 
 
 def _by_age(version: Version) -> tuple[datetime, datetime, str]:

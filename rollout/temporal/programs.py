@@ -22,6 +22,20 @@ class Programs:
     state: str | None = None
     partly_stopped: bool = False
     started_at: datetime | None = None
+    pids: frozenset[int] = frozenset()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a process of it runs or will, by itself."""
+        return self.state in ("STARTING", "RUNNING", "BACKOFF")
+
+    def may_run_workers(self) -> bool:
+        """Whether a worker of it on this machine may be alive.
+
+        A program may start its worker as a child, so that its own process id says nothing while one
+        of the programs runs.
+        """
+        return bool(self.pids) or self.state in ("STARTING", "STOPPING", "UNKNOWN")
 
 
 NO_PROGRAMS = Programs()
@@ -55,4 +69,5 @@ def _together(processes: Sequence[Process]) -> Programs:
         "RUNNING" if "RUNNING" in states else states[-1],
         any(state in STARTABLE for state in states) and not all(s in STARTABLE for s in states),
         latest(*(process.started_at for process in processes)),
+        frozenset(process.pid for process in processes if process.pid),
     )

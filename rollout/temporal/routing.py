@@ -41,13 +41,14 @@ from rollout.core.actions import (
     SetRamp,
 )
 from rollout.core.observation import Observation
+from rollout.core.unlearned import COULD_NOT_LEARN
 from rollout.temporal.deletion import delete_version
 from rollout.temporal.metadata import Metadata
 from rollout.temporal.observer import Observer
-from rollout.temporal.open_runs import open_runs_query
-from rollout.temporal.rpc import CHANGE_TIMEOUT, patiently
+from rollout.temporal.rpc import CHANGE_TIMEOUT, WITHOUT_ANSWER, patiently
+from rollout.temporal.visibility import open_runs_query
 
-__all__ = ["DeploymentRouting", "Refused"]
+__all__ = ["DeploymentRouting", "Refused", "not_done"]
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,17 @@ _BATCH_SECONDS = 300.0
 
 class Refused(Failure):
     """The server did not take a change, for a reason that a retry may or may not cure."""
+
+
+def not_done(action: Action, error: RPCError) -> str:
+    """Why ``action`` was not carried out, or that nobody knows whether it was.
+
+    A call that ended without the server's answer may have been carried out all the same.
+    """
+    said = error.message or error.status.name
+    if error.status in WITHOUT_ANSWER:
+        return f"{COULD_NOT_LEARN} this was done: {action} ({said}); the next look finds out"
+    return f"could not {action}: {said}"
 
 
 class DeploymentRouting:
@@ -73,6 +85,10 @@ class DeploymentRouting:
         """Read the deployment once; see `Observer.observe`."""
         return await self._observer.observe()
 
+    async def is_as_seen(self, seen: Observation) -> bool:
+        """Whether nobody has changed the routing since it was ``seen``. Raises `RPCError`."""
+        return await self._observer.is_as_seen(seen)
+
     async def perform(self, action: Action, seen: Observation) -> None:
         """Carry out one action, planned on what was ``seen``.
 
@@ -83,7 +99,7 @@ class DeploymentRouting:
         try:
             await self.change(action, seen.conflict_token)
         except RPCError as error:
-            raise Refused(f"could not {action}: {error.message}") from error
+            raise Refused(not_done(action, error)) from error
         log.info("done", action=str(action))
 
     async def change(self, action: Action, token: bytes) -> None:

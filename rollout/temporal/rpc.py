@@ -2,19 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+import structlog
 import tenacity
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.service import RPCError, RPCStatusCode
 
-__all__ = ["CHANGE_TIMEOUT", "TIMEOUT", "latest", "patiently", "time_of"]
+from rollout.base import logs
+
+__all__ = [
+    "CHANGE_TIMEOUT",
+    "THROTTLED",
+    "TIMEOUT",
+    "WITHOUT_ANSWER",
+    "Throttled",
+    "latest",
+    "patiently",
+    "time_of",
+]
+
+log = structlog.get_logger(__name__)
 
 TIMEOUT = timedelta(seconds=5)
 """Of a call that reads."""
 
 CHANGE_TIMEOUT = timedelta(seconds=10)
 """Of a call that changes something."""
+
+
+WITHOUT_ANSWER = (
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.UNKNOWN,
+)
+"""How a call ends that the server may have carried out all the same."""
+
+
+@dataclass
+class Throttled:
+    """How often the server has told this process to ask less."""
+
+    calls: int = 0
+
+    def note(self, state: tenacity.RetryCallState) -> None:
+        """Count one refusal; `patiently` asks again."""
+        self.calls += 1
+        if logs.is_configured() and (self.calls == 1 or self.calls % 100 == 0):
+            said = state.outcome.exception() if state.outcome else None
+            log.warning("throttled", calls=self.calls, error=str(said))
+
+
+THROTTLED = Throttled()
+"""Of all calls of this process."""
 
 patiently = tenacity.AsyncRetrying(
     # The server queues few questions to one deployment; with several observers
@@ -26,6 +68,7 @@ patiently = tenacity.AsyncRetrying(
     ),
     wait=tenacity.wait_random(0.1, 0.5),
     stop=tenacity.stop_after_delay(10),
+    before_sleep=THROTTLED.note,
     reraise=True,
 )
 

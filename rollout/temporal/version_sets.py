@@ -21,6 +21,7 @@ from rollout.base.connect import is_transient
 from rollout.base.exit import Failure
 from rollout.core.version_sets import Build, Place, VersionSets
 from rollout.temporal.rpc import TIMEOUT
+from rollout.temporal.visibility import quoted
 from rollout.temporal.workers import live_workers
 
 __all__ = ["VersionSetRouting"]
@@ -111,7 +112,7 @@ class VersionSetRouting:
 
     async def _count(self, condition: str, problems: list[str]) -> int | None:
         query = (
-            f"TaskQueue='{_quoted(self._task_queue)}' AND ExecutionStatus='Running' AND {condition}"
+            f"TaskQueue={quoted(self._task_queue)} AND ExecutionStatus='Running' AND {condition}"
         )
         try:
             return (await self._client.count_workflows(query, rpc_timeout=TIMEOUT)).count
@@ -122,7 +123,7 @@ class VersionSetRouting:
     async def _live_workers(self, problems: list[str]) -> dict[str, int] | None:
         """Worker processes with a fresh heartbeat, by build id; None where it cannot be read."""
         try:
-            alive = await live_workers(self._client, f"TaskQueue='{_quoted(self._task_queue)}'")
+            alive = await live_workers(self._client, self._task_queue)
         except RPCError as error:
             problems.append(f"the workers could not be listed: {error.message}")
             return None
@@ -173,8 +174,3 @@ def _last_ran_on(builds: list[str], index: int) -> str:
     """
     newer = "".join(f" AND BuildIds!='versioned:{build}'" for build in builds[index + 1 :])
     return f"BuildIds='versioned:{builds[index]}'{newer}"
-
-
-def _quoted(text: str) -> str:
-    """As a text within the quotes of a query."""
-    return text.replace("'", "''")

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.deployment.v1 import WorkerDeploymentInfo, WorkerDeploymentVersion
-from temporalio.api.enums.v1 import VersionDrainageStatus, WorkerDeploymentVersionStatus
+from temporalio.api.enums.v1 import (
+    TaskQueueType,
+    VersionDrainageStatus,
+    WorkerDeploymentVersionStatus,
+)
+from temporalio.api.taskqueue.v1 import TaskQueueStats
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkerDeploymentVersionRequest,
     DescribeWorkerDeploymentVersionResponse,
@@ -41,9 +47,17 @@ class Described:
 
     metadata: Metadata = field(default_factory=Metadata)
     backlog: int | None = None
-    """Tasks that wait in its queues; None where the server did not say."""
+    """Tasks that wait in its queues, approximately; None where the server did not say."""
+    waiting_age: float | None = None
+    """Seconds for which the oldest of them has waited; None where the server did not say."""
+    queues: frozenset[str] = frozenset()
+    """The task queues on which its workers take workflow tasks."""
+    at: datetime | None = None
+    """When the question was asked; None where it never was."""
     known: bool = True
     """Whether it could be described; where not, the rest says nothing."""
+    status: Status | None = None
+    """What the deployment's description had said of it before."""
 
 
 def status_of(summary: Summary) -> Status:
@@ -63,21 +77,23 @@ async def describe_version(
     client: Client, deployment: str, build_id: str, problems: list[str]
 ) -> Described:
     """A version's metadata and backlog; what cannot be read is added to ``problems``."""
+    began = datetime.now(timezone.utc)
     backlog: int | None = None
+    age: float | None = None
     try:
         try:
             reply = await _describe(client, deployment, build_id, statistics=True)
-            backlog = sum(
-                queue.stats.approximate_backlog_count for queue in reply.version_task_queues
-            )
+            statistics = [queue.stats for queue in reply.version_task_queues]
+            backlog = sum(each.approximate_backlog_count for each in statistics)
+            age = max((_age(each) for each in statistics), default=0.0)
         except RPCError:
             # In a version's first seconds its queues are not all known, and
             # asking for their statistics is an error.
             reply = await _describe(client, deployment, build_id)
     except RPCError as error:
         problems.append(f"{build_id} could not be described: {error.message}")
-        return Described(known=False)
-    return Described(_metadata(reply), backlog)
+        return Described(known=False, at=began)
+    return Described(_metadata(reply), backlog, age, _workflow_queues(reply), began)
 
 
 async def version_metadata(client: Client, deployment: str, build_id: str) -> Metadata | None:
@@ -106,6 +122,19 @@ async def _describe(
         timeout=TIMEOUT,
     )
     return reply
+
+
+def _age(statistics: TaskQueueStats) -> float:
+    return statistics.approximate_backlog_age.ToTimedelta().total_seconds()
+
+
+def _workflow_queues(reply: DescribeWorkerDeploymentVersionResponse) -> frozenset[str]:
+    kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+    return frozenset(queue.name for queue in reply.version_task_queues if queue.type == kind) | {
+        queue.name
+        for queue in reply.worker_deployment_version_info.task_queue_infos
+        if queue.type == kind
+    }
 
 
 def _metadata(reply: DescribeWorkerDeploymentVersionResponse) -> Metadata:

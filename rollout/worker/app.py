@@ -5,7 +5,8 @@ A build is any importable module with
 * ``WORKFLOWS``: a list of ``@workflow.defn`` classes; one that says ``versioning_behavior=``
   itself runs with ``--versioning deployment`` alone, the others with each;
 * ``ACTIVITIES``: a list of ``@activity.defn`` functions (async, or plain: those run in threads);
-* ``FINGERPRINT`` (optional): a text that changes with the code, such as a commit id.
+* ``FINGERPRINT`` (optional): a text that changes with the code, such as a commit id; needed
+  where no source file of the module's can be found.
 
 At least one of the two lists must not be empty.
 """
@@ -19,7 +20,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -90,7 +91,7 @@ def load(module_name: str) -> App:
     ):
         if not hasattr(thing, mark):
             raise Misuse(f"{module_name}: {thing!r} is not {kind}")
-    return App(module_name, workflows, activities, _fingerprint(module))
+    return App(module_name, workflows, activities, _fingerprint(module, [*workflows, *activities]))
 
 
 def search_path(path: Sequence[str], pythonpath: str, folder: Path) -> list[str]:
@@ -109,45 +110,94 @@ def _pythonpath() -> str:
     return "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
 
 
-def _fingerprint(module: ModuleType) -> str:
+def _fingerprint(module: ModuleType, offered: Iterable[object]) -> str:
     """16 hex digits: the module's own FINGERPRINT, or the sources it reaches by imports.
 
-    Installed packages are left out: a new version of a library is a new build
-    when you say so, not a changed one.
+    Of what is installed only the packages that the module and its workflows and activities
+    are of: a new version of any other library is a new build when you say so, not a changed
+    one. Raises `Misuse` where that leaves nothing to tell one code from another by.
     """
     own = getattr(module, "FINGERPRINT", None)
     digest = hashlib.sha256()
     if own is not None:
+        if not str(own).strip():
+            raise Misuse(
+                f"{module.__name__}: FINGERPRINT is empty, so that no code differs from another: "
+                "let it be a text that changes with the code, such as a commit id, or leave it out"
+            )
         digest.update(str(own).encode())
     else:
-        for path in sorted(_reached(module.__name__)):
+        defined_in = (getattr(thing, "__module__", None) for thing in offered)
+        names = [module.__name__, *sorted({name for name in defined_in if name})]
+        found = sorted(_reached(names))
+        if not found:
+            raise Misuse(
+                f"{module.__name__}: no source of it can be found, so that its code cannot be told "
+                "from another's: give the module a text FINGERPRINT that changes with the code, "
+                "such as a commit id"
+            )
+        for path in found:
             digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()[:16]
 
 
-def _reached(module_name: str) -> set[Path]:
-    """The source files of a module and of all it imports, installed packages left out."""
-    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+def _reached(names: Sequence[str]) -> set[Path]:
+    """The files of the modules ``names`` and of all that they import.
+
+    Installed packages are left out, but for those that the modules themselves are of.
+    """
+    own = {name.partition(".")[0] for name in names} - {"temporalio", "rollout"}
     found: set[Path] = set()
-    waiting = [module_name]
+    waiting = list(names)
     seen: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name in seen:
             continue
         seen.add(name)
-        source = _source(name)
-        if source is None or any(source.is_relative_to(place) for place in installed):
+        is_own = name.partition(".")[0] in own
+        file = _file(name)
+        if file is None or (_is_installed(name) and not is_own):
             continue
-        found.add(source)
-        waiting.extend(_imports(source, name))
+        if file.suffix == ".py":
+            found.add(file)
+            waiting.extend(_imports(file, name))
+            waiting.extend(_packages_with_code(name))
+        elif is_own:  # compiled: its bytes are all there is of it
+            found.add(file)
     return found
 
 
-def _source(module_name: str) -> Path | None:
-    module = sys.modules.get(module_name)
-    file = getattr(module, "__file__", None)
-    return Path(file).resolve() if file and file.endswith(".py") else None
+def _is_installed(module_name: str) -> bool:
+    """Whether it lies in this Python's own folders, be it there or by a link."""
+    file = Path(sys.modules[module_name].__file__ or "")
+    places = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+    return any(
+        file.is_relative_to(place) or file.resolve().is_relative_to(place.resolve())
+        for place in places
+    )
+
+
+def _file(module_name: str) -> Path | None:
+    file = getattr(sys.modules.get(module_name), "__file__", None)
+    path = Path(file).resolve() if file else None
+    return path if path is not None and path.is_file() else None
+
+
+def _packages_with_code(module_name: str) -> Iterator[str]:
+    """The packages around a module, which an import of it runs first, where there is code to run.
+
+    An empty one says nothing, and a build's fingerprint should not depend on its being there.
+    """
+    while module_name := module_name.rpartition(".")[0]:
+        file = _file(module_name)
+        if file is not None and (file.suffix != ".py" or _has_code(file)):
+            yield module_name
+
+
+def _has_code(source: Path) -> bool:
+    body = ast.parse(source.read_bytes()).body
+    return any(not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)) for n in body)
 
 
 def _imports(source: Path, module_name: str) -> Iterator[str]:

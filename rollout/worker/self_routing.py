@@ -75,7 +75,10 @@ def _superseded(seen: Observation, build_id: str) -> bool:
 
 
 def _alive(seen: Observation, build_id: str, task_queue: str) -> Observation:
-    """``seen``, with this very worker counted: its first heartbeat may be seconds away."""
+    """``seen``, with this very worker counted: its first heartbeat may be seconds away.
+
+    Whether new runs wait does not concern its place: it is there to take them.
+    """
     versions = tuple(
         replace(
             version,
@@ -86,4 +89,4 @@ def _alive(seen: Observation, build_id: str, task_queue: str) -> Observation:
         else version
         for version in seen.versions
     )
-    return replace(seen, versions=versions)
+    return replace(seen, versions=versions, unassigned=0, stuck=0)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import signal
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ import pytest
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentManagerRequest
 from temporalio.client import Client
 
+from rollout.temporal.versions import version_metadata
+from tests.support.runs import begun, order
 from tests.support.scrape import labels, scrape
 from tests.support.temporal_server import DevServer, free_port
 from tests.support.waiting import eventually
@@ -54,10 +59,10 @@ class Rollout:
         eventually(lambda: command.records("declared"), seconds=30)
         return command
 
-    def start_controller(self, *flags: str) -> Command:
-        """Start a controller."""
+    def start_controller(self, *flags: str, **settings: str) -> Command:
+        """Start a controller, with ``settings`` in its environment."""
         words = python("rollout", "--config", str(self.file), "run", *flags)
-        command = Command(words, environ(self.server), self._folder)
+        command = Command(words, environ(self.server, **settings), self._folder)
         self._stack.callback(command.end)
         return command
 
@@ -174,12 +179,233 @@ class TestRollout:
         event = "rollout.toml is not followed until it is mended"
         eventually(lambda: controller.records(event))
         assert "line 11" in controller.records(event)[0]["error"]
-        code, _, stderr = rollout.command("status")
-        assert (code, stderr.count("\n")) == (2, 1)
+        status = rollout.status()
+        assert (status["target"], status["current"]) == ("v2", "v1")
+        assert status["warnings"][0].startswith("rollout.toml line 11: ")
+        assert "the last good rollout.toml" in status["warnings"][0]
         assert controller.returncode is None
         rollout.file.write_text(good)
         rollout.start_worker("v2")
         eventually(lambda: done(controller) == WHOLE, seconds=30)
+
+
+class TestPromotion:
+    """A person decides over a ramp that is held."""
+
+    def test_step_by_step_and_to_the_end(self, rollout: Rollout) -> None:
+        """Held for want of samples it goes one step on, then to the end; nothing is left behind."""
+        text = rollout.file.read_text()
+        port = free_port()  # nobody listens: analysis knows nothing, and holds
+        rollout.file.write_text(f"{text}\n[analysis]\nmin_samples = 10\n")
+        assert rollout.command("promote", "--full")[0] == 1  # there is nothing yet
+        rollout.start_worker("v1", "compatible")
+        rollout.start_worker("v2")
+        controller = rollout.start_controller(PROMETHEUS_URL=f"http://127.0.0.1:{port}")
+        eventually(lambda: "ramp v2 to 20 %" in done(controller), seconds=30)
+        eventually(
+            lambda: any(r["reason"].startswith("held at 20 %") for r in controller.records("plan")),
+            seconds=20,
+        )
+        code, told, warned = rollout.command("promote")
+        assert (code, told.splitlines()[-1]) == (0, "v2 gets 60 % of new runs"), warned
+        code, told, warned = rollout.command("promote", "--full")
+        assert (code, told.splitlines()[-1]) == (0, "v2 takes all new runs"), warned
+        assert done(controller) == WHOLE
+        code, _, warned = rollout.command("promote")
+        assert (code, warned) == (1, "rollout: no ramp of v2 is held: v2 takes all new runs\n")
+        assert rollout.file.read_text() == f"{text}\n[analysis]\nmin_samples = 10\n"
+
+
+class TestReaders:
+    """One look of the controller is what everybody shows."""
+
+    def test_from_the_first_look_to_the_end(self, rollout: Rollout) -> None:
+        """Readers find it, and look themselves once it has ended; a broken file changes little."""
+        rollout.start_worker("v1", "compatible")
+        port = free_port()
+        controller = rollout.start_controller("--metrics-port", str(port))
+        eventually(lambda: done(controller) == WHOLE[:1], seconds=20)
+        eventually(lambda: rollout.status()["source"] == "controller")
+
+        def served() -> dict[str, Any]:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/status") as answer:
+                (document,) = json.load(answer)["deployments"]
+            return dict(document)
+
+        told, shown = served(), rollout.status()
+        assert list(told) == list(shown)
+        assert told["server"] == {"address": rollout.server.address, "namespace": "default"}
+        assert (told["source"], told["current"]) == ("controller", "v1")
+        assert told["warnings"] == shown["warnings"]
+        for document in (told, shown):
+            at = datetime.fromisoformat(document["observed_at"])
+            assert 0 <= document["age_seconds"] < 10
+            assert abs((datetime.now(timezone.utc) - at).total_seconds()) < 20
+        series = scrape(port)
+        assert series["rollout_config_ok"] == {labels(): 1}
+        assert 0 < series["rollout_observation_age_seconds"][labels()] < 10
+        assert "rollout_throttled_total" in series
+
+        # Steered while the file is broken: the controller follows, and says so.
+        good = rollout.file.read_text()
+        rollout.file.write_text(good.replace("[progressive]", "[progressive"))
+        eventually(lambda: scrape(port)["rollout_config_ok"] == {labels(): 0})
+        code, _, warned = rollout.command("pause")
+        assert (code, warned[:20]) == (0, "! rollout.toml line ")
+        eventually(lambda: served()["paused"])
+        assert "the last good rollout.toml is followed" in served()["warnings"][0]
+        rollout.file.write_text(good)
+        eventually(lambda: "paused = true" in rollout.file.read_text())
+        eventually(lambda: scrape(port)["rollout_config_ok"] == {labels(): 1})
+
+        assert controller.stop() == 0
+        alone = rollout.status()
+        assert alone["source"] == "direct"
+        assert alone["warnings"][0].startswith("no controller runs here, so nothing is done")
+        assert {k: v for k, v in alone.items() if k in {"current", "paused", "server"}} == {
+            "current": "v1", "paused": True, "server": told["server"],
+        }  # fmt: skip
+
+    def test_back_although_the_file_is_broken(self, rollout: Rollout) -> None:
+        """A rollback does not wait for a comma, and is still one when the file is mended."""
+        good = rollout.file.read_text().replace('pause = "2s"', 'pause = "600s"')
+        rollout.file.write_text(good)
+        rollout.start_worker("v1", "compatible")
+        rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: done(controller) == WHOLE[:2], seconds=60)
+        broken = good.replace("percentage = 20,", "percentage = 20")
+        rollout.file.write_text(broken)
+        eventually(lambda: controller.records("rollout.toml is not followed until it is mended"))
+        code, told, warned = rollout.command("rollback")
+        assert code == 0, warned
+        assert "all new runs go to v1" in told
+        assert warned.startswith("! rollout.toml line ")
+        assert rollout.file.read_text() == broken
+        status = rollout.status()
+        assert (status["target"], status["current"], status["ramping"]) == ("v1", "v1", None)
+
+        rollout.file.write_text(good)
+        eventually(lambda: 'rollback = "v1"' in rollout.file.read_text())
+        assert 'target = "v1"' in rollout.file.read_text()
+        assert rollout.status()["target"] == "v1"
+
+
+class TestWhatWaits:
+    """What cannot be seen by version is seen all the same."""
+
+    async def test_new_runs_that_nobody_takes(self, rollout: Rollout) -> None:
+        """With the current build's worker stopped its rollout is not complete, and nothing safe."""
+        rollout.file.write_text(
+            rollout.file.read_text().replace("[progressive]", 'pace = "all-at-once"\n[progressive]')
+        )
+        rollout.start_worker("v1", "compatible")
+        v2 = rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: rollout.status()["phase"] == "complete", seconds=60)
+        assert v2.stop() == 0
+        client = await Client.connect(rollout.server.address)
+        for number in range(12):
+            await client.start_workflow(
+                "Greeting", id=f"{rollout.name}-{number}", task_queue=rollout.name
+            )
+
+        def told() -> dict[str, Any]:
+            status = rollout.status()
+            assert status["phase"] == "waiting", status
+            assert re.fullmatch(f"v2 takes all new runs, but {wait}", status["reason"]), status
+            return status
+
+        # The age is the server's word, which is older at first than the count.
+        wait = r"12 new runs wait for a worker of v2, the oldest for about \d+ s"
+        status = eventually(told, seconds=60)
+        assert any(re.fullmatch(wait, warning) for warning in status["warnings"])
+        assert "v2 has no live worker: its 100% of new runs wait for one" in status["warnings"]
+        evidence = {p["check"]: p["detail"] for p in version(status, "v1")["evidence"]}
+        assert evidence["new_runs"] == "12 new runs wait for a worker for more than 10 s"
+        assert not version(status, "v1")["safe_to_stop"]
+        said = "new runs wait for a worker of v2"
+        eventually(lambda: any(said in r["reason"] for r in controller.records("plan")))
+
+
+class TestMidRamp:
+    """What happens beside a ramp does not end it."""
+
+    def ramping(self, rollout: Rollout) -> tuple[Command, Command]:
+        """The target's worker, and the controller, in the middle of a ramp that stays."""
+        rollout.file.write_text(rollout.file.read_text().replace('pause = "2s"', 'pause = "600s"'))
+        rollout.start_worker("v1", "compatible")
+        v2 = rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: done(controller) == WHOLE[:2], seconds=60)
+        return v2, controller
+
+    def test_a_restart_of_its_worker(self, rollout: Rollout) -> None:
+        """A worker that says goodbye has time to come back before its share goes back."""
+        v2, controller = self.ramping(rollout)
+        assert v2.stop() == 0
+        back = "v2 has no live worker, and one is on its way back; v2 stays at 20 %"
+        eventually(lambda: any(r["reason"] == back for r in controller.records("plan")))
+        eventually(lambda: "end the ramp" in done(controller), seconds=60)
+        reasons = [r["reason"] for r in controller.records("plan")]
+        assert reasons.index(back) < reasons.index("v2 has no live worker: its share goes back")
+
+    def test_a_target_that_nobody_knows(self, rollout: Rollout) -> None:
+        """One that is perhaps misspelt is waited for, and said."""
+        _, controller = self.ramping(rollout)
+        text = rollout.file.read_text()
+        rollout.file.write_text(text.replace('target = "v2"', 'target = "v22"'))
+        nobody = (
+            "no worker of v22 has polled yet, and no program here would run one; v2 stays at 20 %"
+        )
+        eventually(lambda: any(r["reason"] == nobody for r in controller.records("plan")))
+        assert rollout.status()["reason"] == nobody
+        assert done(controller) == WHOLE[:2]
+
+
+class TestAutoUpgrade:
+    """Runs that move by themselves are tried on the target first."""
+
+    async def test_they_do_not_move_unseen(self, rollout: Rollout) -> None:
+        """An incompatible target gets nothing before they have been replayed on it."""
+        rollout.file.write_text(
+            rollout.file.read_text().replace("[progressive]", 'pace = "all-at-once"\n[progressive]')
+        )
+        behavior = ("--behavior", "auto-upgrade")
+        rollout.start_worker("v1", "compatible", *behavior)
+        controller = rollout.start_controller()
+        eventually(lambda: done(controller) == WHOLE[:1], seconds=60)
+        client = await Client.connect(rollout.server.address)
+        await order(client, rollout.name, 120)
+        await begun(client, rollout.name, "v1", 1)
+        rollout.start_worker("v2", "incompatible", *behavior)
+
+        reason = "replaying runs of v1 on v2, to which its 1 auto-upgrade run would move"
+        eventually(lambda: rollout.status()["reason"] == reason, seconds=60)
+        # Here nobody can replay them: then it gets nothing, and that is said.
+        told = "could not replay runs of v1 on v2: no program here runs v2"
+        eventually(lambda: any(r["reason"].startswith(told) for r in controller.records("refused")))
+        assert done(controller) == WHOLE[:1]
+
+
+class TestRetry:
+    """What a person lets through is kept with the version, for this code."""
+
+    async def test_drift_is_accepted(self, rollout: Rollout) -> None:
+        """By the command, in the metadata that the replay of the controller reads."""
+        rollout.start_worker("v1", "compatible")
+        client = await Client.connect(rollout.server.address)
+
+        async def accepted() -> str | None:
+            known = await version_metadata(client, rollout.name, "v1")
+            assert known is not None
+            return known.of_this_code(known.drift_accepted)
+
+        assert rollout.command("retry", "v1") == (0, "v1 may be tried again\n", "")
+        assert await accepted() is None
+        again = "v1 may be tried again, whatever arguments it gives to runs\n"
+        assert rollout.command("retry", "v1", "--accept-drift") == (0, again, "")
+        assert await accepted() == "by rollout retry --accept-drift"
 
 
 class TestGate:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 
 import rollout.prometheus.measure
 from rollout.core.config import Analysis, Check, Seconds
 from rollout.core.observation import BuildSample, CheckResult, Measurements
+from rollout.prometheus.comparison import Comparison
 from rollout.prometheus.measure import measure
-from tests.support.prometheus import Prometheus, expositions
+from tests.support.prometheus import Prometheus, expositions, tool
 from tests.support.temporal_server import DevServer, free_port
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 from tests.support.worker_process import Command, environ, python
 
 ANALYSIS = Analysis(window=Seconds(60), min_samples=5)
@@ -28,7 +32,7 @@ BASELINE = 13
 """Seconds of scrapes that the counters of `METERED` have behind them when a test begins: more
 than the shortest window, so that they are known to have begun before it."""
 
-METERED = ("rises", "appears", "restarts", "returns", "types", "v1.1", "od'd\"na\\me")
+METERED = ("rises", "appears", "restarts", "returns", "early", "types", "v1.1", "od'd\"na\\me")
 
 
 def page(deployment: str, build_id: str, *lines: str) -> str:
@@ -155,8 +159,12 @@ class TestCounters:
             "temporal_activity_execution_failed_total 5",
             "temporal_local_activity_execution_latency_seconds_count 10",
             "temporal_local_activity_execution_failed_total 2",
-            'temporal_workflow_endtoend_latency_seconds_count{workflow_type="A"} 20',
-            'temporal_workflow_endtoend_latency_seconds_count{workflow_type="B"} 1',
+            # Of the end-to-end latencies some runs have two: their last task was done twice.
+            'temporal_workflow_endtoend_latency_seconds_count{workflow_type="A"} 30',
+            'temporal_workflow_completed_total{workflow_type="A"} 10',
+            'temporal_workflow_completed_total{workflow_type="B"} 1',
+            "temporal_workflow_canceled_total 1",
+            "temporal_workflow_continue_as_new_total 3",
             "temporal_workflow_failed_total 6",
         )
         expected = BuildSample(
@@ -201,13 +209,42 @@ class TestCounters:
         await metered.scraped(odd, BuildSample("v2", activity_failures=3))
 
     @pytest.mark.parametrize(
-        ("window", "since", "used"), [(60, 33.9, 33), (60, 900, 60), (60, 2, 10), (5, 900, 10)]
+        ("window", "since", "used", "counted"),
+        [
+            (60, 33.9, 33, 33),
+            (60, 900, 60, 900),
+            (60, 2, 10, 10),
+            (5, 900, 10, 900),
+            (60, 1e6, 60, 86400),
+        ],
     )
-    async def test_window(self, metered: Metered, window: float, since: float, used: float) -> None:
-        """It ends at the last change of traffic, and is never shorter than 10 s."""
+    async def test_how_far_back(
+        self, metered: Metered, window: float, since: float, used: float, counted: float
+    ) -> None:
+        """Latencies over the window, work since traffic changed; at least 10 s, a day at most."""
         analysis = Analysis(window=Seconds(window))
 
-        assert (await metered.measure("rises", analysis=analysis, since=since)).window == used
+        seen = await metered.measure("rises", analysis=analysis, since=since)
+        assert (seen.window, seen.counted) == (used, counted)
+
+    async def test_failures_stay_counted_when_the_window_has_gone_on(
+        self, metered: Metered
+    ) -> None:
+        """What failed before the window, but since traffic changed, still speaks."""
+        analysis = Analysis(window=Seconds(10), min_samples=1)
+        waits = "temporal_workflow_task_schedule_to_start_latency_seconds"
+        failed = "temporal_activity_execution_failed_total 3"
+        metered.export("early", "v2", failed, *latencies(waits, {0.1: 0, 0.5: 20}))
+        await metered.until("early", lambda seen: seen.target.activity_failures == 3)
+
+        deadline = time.monotonic() + 30
+        while True:
+            seen = await metered.measure("early", analysis=analysis, since=60)
+            if seen.target.schedule_to_start_p95 is None:
+                break
+            assert time.monotonic() < deadline, str(seen)
+            await asyncio.sleep(0.5)
+        assert seen.target.activity_failures == 3
 
 
 def latencies(name: str, counted: dict[float, int]) -> list[str]:
@@ -247,10 +284,12 @@ class TestLatency:
             *latencies(ends % "Rare", {100: 0, 1000: 10}),  # v1 has closed four: says nothing
             *latencies(ends % "New", {100: 0, 1000: 10}),  # v1 has none
             *latencies(waits, {0.1: 0, 0.5: 20}),
+            'temporal_workflow_completed_total{workflow_type="Quick"} 10',
+            'temporal_workflow_completed_total{workflow_type="Long"} 10',
         )
 
         seen = await metered.until("types", lambda seen: seen.compared_type)
-        assert (seen.target.workflows, seen.compared_type) == (40, "Long")
+        assert (seen.target.workflows, seen.compared_type) == (20, "Long")
         assert seen.target.end_to_end_p95 == pytest.approx(59)
         assert seen.target.schedule_to_start_p95 == pytest.approx(0.48)
         assert seen.current.end_to_end_p95 == pytest.approx(19.5)
@@ -354,10 +393,54 @@ class TestProblems:
     async def test_old_scrapes(self, metered: Metered, monkeypatch: pytest.MonkeyPatch) -> None:
         """A last scrape that is too old is no measurement."""
         monkeypatch.setattr(rollout.prometheus.measure, "STALE", -1.0)
+        monkeypatch.setattr(rollout.prometheus.measure, "STALE_INTERVALS", -1)
 
-        assert str((await metered.measure("rises")).problem).startswith(
-            "it last scraped a worker of v2 "
-        )
+        problem = str((await metered.measure("rises")).problem)
+        assert problem.startswith("it last scraped a worker of v2 ")
+        assert problem.endswith("s ago, instead of every 2 s")
+
+    @pytest.mark.parametrize(
+        ("scrapes", "age", "interval"),
+        [
+            pytest.param("1x60", 0, 2, id="fresh"),
+            pytest.param("1x50 _x9", 20, 2, id="ceased 20 s ago"),
+            pytest.param("1x5 _x55", 110, 2, id="a young one that ceased"),
+            pytest.param("_x57 1 1 1 1", 0, 2, id="young"),
+            pytest.param("1 _x14 1 _x14 1 _x14 1 _x14 1", 0, 30, id="every 30 s"),
+            pytest.param("_x60 1", 0, None, id="the first"),
+            pytest.param("1x50 0x10", None, 2, id="down"),
+        ],
+    )
+    def test_what_is_usual_between_scrapes(
+        self, tmp_path: Path, scrapes: str, age: float | None, interval: float | None
+    ) -> None:
+        """The interval is that of the scrapes there are, however young or old the last one is."""
+        comparison = Comparison("d", "v2", "v1", 10, 10)
+        up = 'up{job="worker",deployment_name="d",build_id="v2"}'
+        expected = {comparison.scrape_ages(): age, comparison.scrape_intervals(): interval}
+        rules = {
+            "evaluation_interval": "2s",
+            "tests": [
+                {
+                    "interval": "2s",
+                    "input_series": [{"series": up, "values": scrapes}],
+                    "promql_expr_test": [
+                        {
+                            "expr": query,
+                            "eval_time": "2m",
+                            "exp_samples": []
+                            if value is None
+                            else [{"labels": '{build_id="v2"}', "value": value}],
+                        }
+                        for query, value in expected.items()
+                    ],
+                }
+            ],
+        }
+        path = tmp_path / "tests.yml"
+        path.write_text(json.dumps(rules))
+
+        subprocess.run([tool("promtool"), "test", "rules", str(path)], check=True)
 
 
 APP = """
@@ -382,6 +465,10 @@ class Job:
     async def run(self, kind: str) -> None:
         if kind == "raises":
             raise ValueError("a mistake")
+        if kind == "goes on":
+            workflow.continue_as_new("good")
+        if kind == "is canceled":
+            await workflow.sleep(60)
         if kind == "changes":
             if CODE == "first":
                 await workflow.sleep(1)
@@ -436,12 +523,21 @@ class Jobs:
             )
             for kind in kinds
         ]
+        for handle, kind in zip(handles, kinds, strict=True):
+            if kind == "is canceled":
+                await until(partial(waits, handle))
+                await handle.cancel()
         ending = [
             handle.result()
             for handle, kind in zip(handles, kinds, strict=True)
             if kind not in ENDLESS
         ]
         return await asyncio.gather(*ending, return_exceptions=True)
+
+
+async def waits(handle: WorkflowHandle[Any, Any]) -> bool:
+    """Whether its first task is done: it has started a timer."""
+    return (await handle.describe()).history_length >= 5
 
 
 def all_is_seen(seen: Measurements) -> bool:
@@ -463,13 +559,14 @@ class TestWorkers:
         """Failing activities and workflows, code that raises and code that changed are all seen."""
         jobs = Jobs(temporal_server, tmp_path, metered)
         with jobs.worker("v1", "first"):
-            await jobs.run(*["good"] * 5)
+            await jobs.run(*["good"] * 5, "goes on", "is canceled")
             with jobs.worker("v2", "first"):
                 await jobs.run("changes", "good")
             with jobs.worker("v2", "second"):
                 await jobs.run(*["good"] * 4, *["fails"] * 3, "local", "raises")
                 seen = await metered.until(jobs.name, all_is_seen, since=60)
-        assert (seen.current.tasks, seen.current.workflows, seen.current.activities) == (10, 5, 5)
+        # One has closed twice, as it went on as new; one was canceled. Each is counted once.
+        assert (seen.current.tasks, seen.current.workflows, seen.current.activities) == (15, 8, 6)
         assert seen.current.activity_failures == seen.current.task_failures == 0
         assert seen.target.activities >= 8
         assert seen.target.tasks > seen.target.task_failures

@@ -520,6 +520,7 @@ class TestWords:
             "ok": False,
             "event_id": 16,
             "error": "it does not fit",
+            "drift": None,
         }
         assert parsed["left_out"] == ["order-2 (Order): longer than 10000 events"]
 

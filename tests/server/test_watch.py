@@ -45,21 +45,23 @@ steps = [{ percentage = 10, pause = "30s" }, { percentage = 50, pause = "30s" }]
 """)
 
 V1 = Version(
-    "v1", "current", strategy="compatible", version_set="v1", open_runs=12, backlog=0, workers=2,
-    process="RUNNING", first_activated_at=NOW - timedelta(hours=1),
+    "v1", "current", strategy="compatible", version_set="v1", open_runs=12, open_pinned=12,
+    backlog=0, workers=2, process="RUNNING", first_activated_at=NOW - timedelta(hours=1),
 )  # fmt: skip
 V2 = Version(
-    "v2", "ramping", strategy="incompatible", version_set="v2", open_runs=3, backlog=0, workers=1,
-    process="RUNNING", first_activated_at=NOW - timedelta(seconds=18),
+    "v2", "ramping", strategy="incompatible", version_set="v2", open_runs=3, open_pinned=3,
+    backlog=0, workers=1, process="RUNNING", first_activated_at=NOW - timedelta(seconds=18),
 )  # fmt: skip
 GONE = Version(
-    "v0", "drained", version_set="v0", open_runs=0, backlog=0, workers=1, process="RUNNING",
+    "v0", "drained", version_set="v0", open_runs=0, open_pinned=0, backlog=0, workers=1,
+    process="RUNNING",
     first_activated_at=NOW - timedelta(hours=2), drained_since=NOW - timedelta(minutes=9),
+    zero_since=NOW - timedelta(minutes=9),
 )  # fmt: skip
 RAMPING = Observation(
     "shop", "default", NOW, current="v1", ramping=Ramp("v2", 10.0),
     current_changed_at=NOW - timedelta(hours=1), ramping_changed_at=NOW - timedelta(seconds=18),
-    versions=(GONE, V1, V2),
+    versions=(GONE, V1, V2), unassigned=0, stuck=0,
 )  # fmt: skip
 PLAN = Plan("progressing", "at 10 % for 12 s more")
 TRAFFIC = Traffic(
@@ -131,6 +133,14 @@ class TestPicture:
         assert max(map(cell_len, lines)) <= width
         assert any("90%" in line for line in lines)
         assert "! two lines" in lines
+
+    def test_who_really_gets_new_runs_is_counted_on_the_server(self) -> None:
+        """While they are divided, by starts and of how many; what completes says it too late."""
+        counted = (GONE, replace(V1, started=1140), replace(V2, started=60))
+        lines = drawn(view(replace(RAMPING, versions=counted)))
+        assert "real: of 1,200 runs begun since the share last changed" in lines
+        assert any(line.split()[:1] == ["real"] and " 5%" in line for line in lines)
+        assert not any("88%" in line for line in lines)
 
     def test_prometheus_away_is_a_question_mark(self) -> None:
         """Real shares, failures and latency read "?", and the reason is given."""
@@ -331,7 +341,7 @@ temporal_workflow_endtoend_latency_seconds_bucket{build_id="v1",deployment_name=
 temporal_workflow_endtoend_latency_seconds_bucket{build_id="v1",deployment_name="shop",workflow_type="Quick",le="+Inf"} +6
 temporal_workflow_endtoend_latency_seconds_count{build_id="v1",deployment_name="shop",workflow_type="Quick"} +6
 temporal_workflow_endtoend_latency_seconds_count{build_id="v2",deployment_name="shop",workflow_type="Quick"} +2
-temporal_workflow_failed_total{build_id="v2",deployment_name="shop",workflow_type="Quick"} +1
+temporal_workflow_failed_total{build_id="v2",deployment_name="shop",workflow_type="Quick"} +2
 """  # noqa: E501
 
 

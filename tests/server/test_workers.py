@@ -201,6 +201,47 @@ class TestChangedCode:
         finally:
             allowed.end()
 
+    def test_releases_that_are_installed(
+        self, temporal_server: DevServer, name: str, tmp_path: Path
+    ) -> None:
+        """Two releases of one package, each in an environment of its own, are two codes as well."""
+        flags = (
+            f"--deployment {name} --task-queue {name} --build-id b1 --strategy incompatible "
+            "--app shop.flows"
+        )
+        sites = []
+        for release in ("a1b2c3d", "e4f5a6b"):
+            site = tmp_path / release / "lib" / "python3" / "site-packages"
+            (site / "shop").mkdir(parents=True)
+            (site / "shop" / "__init__.py").write_text("")
+            (site / "shop" / "flows.py").write_text(APP.format(word=release))
+            # As in that environment's own Python: its packages are the installed ones.
+            (site / "sitecustomize.py").write_text(SITE.format(site=str(site)))
+            sites.append(str(site))
+        more = environ(temporal_server, PYTHONPATH=sites[0])
+        first = Command(python("workers", *flags.split()), more, tmp_path)
+        try:
+            settled(first)
+            code = first.records("polling")[0]["code"]
+            assert first.stop() == 0
+        finally:
+            first.end()
+        refused = run(temporal_server, "workers", *flags.split(), PYTHONPATH=sites[1])
+        assert refused.returncode == 1
+        said = refused.stderr.splitlines()[-1]
+        assert f"build b1 was deployed with code {code}, and this is code " in said
+        other = said.partition("this is code ")[2][:16]
+        assert len({code, other, "e3b0c44298fc1c14"}) == 3
+
+
+SITE = """
+import sysconfig
+
+real = sysconfig.get_path
+sysconfig.get_path = lambda name, *more: (
+    {site!r} if name in ("purelib", "platlib") else real(name, *more)
+)
+"""
 
 APP = """
 from temporalio import workflow

@@ -14,6 +14,8 @@ def _worker(build: str, share: float) -> str:
     lines = [
         f'temporal_workflow_completed_total{{{of_type}"Greeting"}} +{40 * share}',
         f'temporal_workflow_completed_total{{{of_type}"Order"}} +{10 * share}',
+        f'temporal_workflow_canceled_total{{{of_type}"Order"}} +{share}',
+        f'temporal_workflow_continue_as_new_total{{{of_type}"Order"}} +{share}',
         f'temporal_workflow_endtoend_latency_seconds_count{{{of_type}"Greeting"}} +{40 * share}',
         f'temporal_workflow_endtoend_latency_seconds_count{{{of_type}"Order"}} +{10 * share}',
     ]

@@ -6,7 +6,7 @@ when a version drains, and what is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
@@ -30,9 +30,11 @@ from rollout.core.actions import (
 )
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
+from rollout.core.held import Held
 from rollout.core.observation import BuildSample, GateRun, Measurements, Observation, Ramp, Version
 from rollout.core.plan import plan
 from rollout.core.verdict import safe_to_stop
+from rollout.core.zeros import zeros
 
 __all__ = ["ME", "T0", "SyntheticDeployment", "config", "fresh", "routing", "seen", "version"]
 
@@ -83,7 +85,8 @@ def version(build_id: str, status: str = "inactive", **known: object) -> Version
         "workers": 1,
         "process": "RUNNING",
     }
-    return Version(build_id, status, **{**values, **known})  # type: ignore[arg-type]
+    values |= {"zero_since": T0 - timedelta(minutes=1), **known}
+    return Version(build_id, status, **{"open_pinned": values["open_runs"], **values})  # type: ignore[arg-type]
 
 
 def fresh(build_id: str, strategy: str = "incompatible") -> Version:
@@ -94,6 +97,7 @@ def fresh(build_id: str, strategy: str = "incompatible") -> Version:
 def seen(*versions: Version, **known: object) -> Observation:
     """An observation at T0 of a deployment that this planner manages."""
     values: dict[str, object] = {"deployment": "d", "namespace": "n", "at": T0, "manager": ME}
+    values |= {"unassigned": 0, "stuck": 0}
     return Observation(versions=versions, **{**values, **known})  # type: ignore[arg-type]
 
 
@@ -122,6 +126,9 @@ class SyntheticDeployment:
     gate_outcome: Callable[[int], str] = lambda _attempt: "passed"
     verify_outcome: str = "passed"
     measure: Callable[[str, str], Measurements | None] = healthy
+    zeros: Mapping[str, datetime] = field(default_factory=dict)
+    held: Held = field(default_factory=Held)
+    """What the controller remembers of the step that it holds."""
 
     def register(self, build: Version) -> None:
         """A first worker of the build polls."""
@@ -129,7 +136,9 @@ class SyntheticDeployment:
         self.state = replace(self.state, exists=True, versions=(*self.state.versions, build))
 
     def change(self, build_id: str, **values: object) -> None:
-        """Something about a version changes."""
+        """Something about a version changes; its runs are pinned unless said otherwise."""
+        if "open_runs" in values:
+            values = {"open_pinned": values["open_runs"], **values}
         self.state = replace(
             self.state,
             versions=tuple(
@@ -141,6 +150,10 @@ class SyntheticDeployment:
     def observe(self, target: str) -> Observation:
         """What a controller would see now."""
         self._settle()
+        counts = {v.build_id: v.holding for v in self.state.versions}
+        self.zeros = zeros(self.zeros, counts, self.now)
+        for build_id in counts:
+            self.change(build_id, zero_since=self.zeros.get(build_id))
         measurements = None
         if self.state.ramping and self.state.current:
             measurements = self.measure(target, self.state.current)
@@ -155,7 +168,9 @@ class SyntheticDeployment:
         the middle of a plan if that is where they end.
         """
         for _ in range(0, seconds, period):
-            decided = plan(intent, self.observe(intent.deployment.target), self.now, ME)
+            looked = self.observe(intent.deployment.target)
+            decided = plan(intent, looked, self.now, ME, held=self.held.up_to(looked))
+            self.held = self.held.after(looked, decided)
             for action in decided.actions:
                 if len(self.history) == die_after:
                     return decided
@@ -247,7 +262,7 @@ class SyntheticDeployment:
             elif self.state.ramping and version.build_id == self.state.ramping.build_id:
                 status = "ramping"
             elif version.first_activated_at is not None:
-                status = "draining" if version.open_runs else "drained"
+                status = "draining" if version.holding else "drained"
             if status != version.status:
                 since = self.now if status == "drained" else None
                 self.change(version.build_id, status=status, drained_since=since)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import sysconfig
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ import pytest
 from rollout.base.exit import Misuse
 from rollout.base.settings import ROOT
 from rollout.worker.app import demo_module, load, search_path
+
+NOTHING = hashlib.sha256().hexdigest()[:16]
+"""The fingerprint of no file at all."""
 
 WORKFLOW = """
 from temporalio import workflow
@@ -92,6 +97,132 @@ class TestFingerprint:
         assert fingerprint(package) == before
         build.write_text(build.read_text().replace("commit 1", "commit 22"))
         assert fingerprint(package) != before
+
+
+SHOP = """
+from datetime import timedelta
+from temporalio import activity, workflow
+
+@activity.defn
+async def charge(amount: int) -> str:
+    return "{release} charged %d" % amount
+
+@workflow.defn
+class Buy:
+    @workflow.run
+    async def run(self) -> str:
+        return await workflow.execute_activity(
+            charge, {amount}, start_to_close_timeout=timedelta(seconds=5)
+        )
+
+WORKFLOWS = [Buy]
+ACTIVITIES = [charge]
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Puts a release of the package ``shop`` into the site-packages of an environment of its own.
+
+    What this returns is the package's folder, the next import's ``shop``.
+    """
+
+    def install(release: str, amount: int = 10, init: str = "") -> Path:
+        site = tmp_path / release / "lib" / "python3" / "site-packages"
+        folder = site / "shop"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "__init__.py").write_text(init)
+        (folder / "workflows.py").write_text(SHOP.format(release=release, amount=amount))
+        monkeypatch.syspath_prepend(str(site))
+        real = sysconfig.get_path
+        monkeypatch.setattr(
+            "rollout.worker.app.sysconfig.get_path",
+            lambda name: str(site) if name in ("purelib", "platlib") else real(name),
+        )
+        forget(folder)
+        return folder
+
+    yield install
+    forget(Path("shop"))
+
+
+def shop_fingerprint(module: str = "shop.workflows") -> str:
+    """The fingerprint of the release that was installed last."""
+    forget(Path("shop"))
+    return load(module).fingerprint
+
+
+class TestInstalled:
+    """A build may be installed like any library: it is not left out for that."""
+
+    def test_two_releases_of_one_package(self, install: Callable[..., Path]) -> None:
+        """Each in an environment of its own, they have fingerprints of their own, each time."""
+        install("a1b2c3d")
+        first = shop_fingerprint()
+        install("e4f5a6b", amount=12)
+        second = shop_fingerprint()
+        assert first != second
+        assert NOTHING not in (first, second)
+        install("a1b2c3d")
+        assert shop_fingerprint() == first
+
+    def test_the_packages_own_module_counts(self, install: Callable[..., Path]) -> None:
+        """It is run before the build's, so what it holds counts; that it is there does not."""
+        folder = install("a1b2c3d")
+        before = shop_fingerprint()
+        (folder / "__init__.py").write_text('"""A shop."""\n')
+        assert shop_fingerprint() == before
+        (folder / "__init__.py").write_text("PRICE = 12\n")
+        assert shop_fingerprint() != before
+
+    def test_code_that_is_only_offered(
+        self, install: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A module that offers what an installed package defines is covered with that."""
+        name = f"offer_{tmp_path.name.replace('-', '_')}"
+        (tmp_path / f"{name}.py").write_text("from shop.workflows import ACTIVITIES, WORKFLOWS\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        found = []
+        for release in ("a1b2c3d", "e4f5a6b"):
+            install(release)
+            sys.modules.pop(name, None)
+            found.append(shop_fingerprint(name))
+        assert found[0] != found[1]
+
+    def test_other_libraries_are_left_out(self, install: Callable[..., Path]) -> None:
+        """A library beside it is changed, and it is the same build."""
+        folder = install("a1b2c3d")
+        library = folder.parent / "shop_library.py"
+        source = folder / "workflows.py"
+        source.write_text(f"import shop_library\n{source.read_text()}")
+        found = set()
+        for text in ("A = 1\n", "A = 1 + 1\n"):
+            library.write_text(text)
+            sys.modules.pop("shop_library", None)
+            found.add(shop_fingerprint())
+        assert len(found) == 1
+
+
+class TestNothingToCover:
+    """Where no code can be told from another the build is refused."""
+
+    @pytest.mark.parametrize(
+        ("first", "message"),
+        [
+            ("__file__ = None", "no source of it can be found, .* a text FINGERPRINT"),
+            ("FINGERPRINT = ''", "FINGERPRINT is empty, so that no code differs from another"),
+            ("FINGERPRINT = ' '", "FINGERPRINT is empty"),
+        ],
+    )
+    def test_it_is_refused(self, package: Path, first: str, message: str) -> None:
+        """The sentence says what to give it; a fingerprint of its own is enough."""
+        build = package / "build.py"
+        text = build.read_text().replace(f"from {package.name} import helper", "")
+        build.write_text(f"{first}\n{text}")
+        with pytest.raises(Misuse, match=message):
+            fingerprint(package)
+        build.write_text(f"__file__ = None\nFINGERPRINT = 'commit 1'\n{text}")
+        assert len(fingerprint(package)) == 16
 
 
 class TestContract:

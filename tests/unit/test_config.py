@@ -71,7 +71,7 @@ def test_the_shipped_file_loads() -> None:
             'pace = "x"',
             "line 7: deployment.pace: 'x' is not one of progressive, all-at-once, manual",
         ),
-        ('target = "v2"', 'target = "v\'2"', "line 6: deployment.target: build id"),
+        ('target = "v2"', 'target = "__v2"', "line 6: deployment.target: build id"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(before: str, after: str, message: str) -> None:
@@ -246,7 +246,7 @@ def test_a_bad_edit_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "rollout.toml"
     file.write_text(TEXT, encoding="utf-8")
     with pytest.raises(Misuse):
-        edit(file, "deployment", target="no such; build")
+        edit(file, "deployment", target="__no such build")
     assert file.read_text(encoding="utf-8") == TEXT
 
 

@@ -44,6 +44,8 @@ def observation(**fields: object) -> Observation:
             "deployment": "greetings",
             "namespace": "default",
             "at": NOW,
+            "unassigned": 0,
+            "stuck": 0,
             "current": "v1",
             "ramping": Ramp("v2", 10.0),
             "current_changed_at": NOW - timedelta(minutes=5),
@@ -54,6 +56,7 @@ def observation(**fields: object) -> Observation:
                     "drained",
                     drained_since=NOW - timedelta(minutes=1),
                     open_runs=0,
+                    zero_since=NOW - timedelta(seconds=30),
                     backlog=0,
                     workers=1,
                 ),
@@ -179,13 +182,14 @@ class TestDeploymentMetrics:
         assert "temporal_worker_deployment_version_status" in found
 
     def test_stale_versions_disappear(self) -> None:
-        """Without a fresh observation only `up` 0 and the time of the last one are left."""
+        """Without a fresh observation only `up` 0, the last one's time and its age are left."""
         metrics = DeploymentMetrics(clock := Clock(), now=lambda: NOW)
         metrics.saw(observation(), "v2")
         clock.seconds += STALE_AFTER
         assert series(metrics) == {
             "temporal_worker_deployment_up": {labels(): 0.0},
             "temporal_worker_deployment_last_observation_time_seconds": {labels(): NOW.timestamp()},
+            "rollout_observation_age_seconds": {labels(): 0.0},
         }
 
     def test_before_the_first_observation_it_is_down(self) -> None:

@@ -63,20 +63,28 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("target", "current", "outcome"),
         [
-            # Of 20, two may be chance, three are not.
-            ({"activities": 20, "activity_failures": 2}, {}, "hold"),
-            ({"activities": 20, "activity_failures": 3}, {}, "rollback"),
+            # Of 20, eight may be chance for one who looks every second, nine are not.
+            ({"activities": 20, "activity_failures": 8}, {}, "hold"),
+            ({"activities": 20, "activity_failures": 9}, {}, "rollback"),
             # However bad, fewer than min_samples prove nothing.
             ({"activities": 19, "activity_failures": 19}, {}, "hold"),
             # What the current build fails as well is not the target's fault...
             ({"activity_failures": 20}, {"activity_failures": 200}, "advance"),
-            ({"activity_failures": 40}, {"activity_failures": 200}, "rollback"),
+            ({"activity_failures": 40}, {"activity_failures": 200}, "hold"),
+            (
+                {"activities": 200, "activity_failures": 160},
+                {"activity_failures": 200},
+                "rollback",
+            ),
             # ... and of a current build that has run little it is not known.
             ({"activity_failures": 10}, {"activities": 6}, "hold"),
-            ({"activity_failures": 45}, {"activities": 6}, "rollback"),
+            ({"activity_failures": 45}, {"activities": 6}, "hold"),
+            ({"activity_failures": 45}, {"activities": 60}, "rollback"),
             # What it does not do at all excuses nothing.
-            ({"activity_failures": 10}, {"activities": 0}, "rollback"),
-            ({"workflow_failures": 9}, {}, "rollback"),
+            ({"activity_failures": 10}, {"activities": 0}, "hold"),
+            ({"activity_failures": 15}, {"activities": 0}, "rollback"),
+            ({"workflow_failures": 9}, {}, "hold"),
+            ({"workflow_failures": 13}, {}, "rollback"),
             ({"workflow_failures": 3}, {}, "hold"),
             ({"task_failures": 30}, {}, "rollback"),
             # A failure may be scraped before the execution that it belongs to.
@@ -86,7 +94,7 @@ class TestFailures:
     def test_rolled_back_once_it_is_no_chance(
         self, target: dict[str, float], current: dict[str, float], outcome: str
     ) -> None:
-        """The surplus has to be above failure_ratio at the lower end of its 95 % interval."""
+        """The surplus has to be proven to be above failure_ratio, at all looks together."""
         assert judge(ANALYSIS, of(target, current), 0).outcome == outcome
 
     def test_the_reason_has_the_numbers(self) -> None:
@@ -155,6 +163,27 @@ class TestSamples:
         """It says how many there are and how many it takes."""
         assert judge(ANALYSIS, of({"activities": 2, "workflows": 5}), 0).reason == (
             "analysis short of samples: 7 of 20 workflows and activities of v2"
+        )
+
+    @pytest.mark.parametrize(
+        ("workflows", "counted", "when"),
+        [
+            (0, 0, ""),  # for how long is not known
+            (0, 45, "; none came in 45 s"),
+            (3, 103, "; at this rate in about 4 min"),
+            (9, 90, "; at this rate in about 10 s"),
+            (9, 8 * 3600.0, "; at this rate in about 53 min"),
+            (1, 3600, "; at this rate in about 9 h"),
+            (1, 86400, "; at this rate in about 9 d"),
+        ],
+    )
+    def test_when_there_will_be_enough(self, workflows: float, counted: float, when: str) -> None:
+        """Where the traffic there is does not suffice, it says how long it would take."""
+        seen = of({"activities": 0, "tasks": 0, "workflows": workflows})
+        few = Analysis(min_samples=10)
+
+        assert judge(few, replace(seen, counted=counted), 0).reason == (
+            f"analysis short of samples: {workflows} of 10 workflows and activities of v2{when}"
         )
 
 
@@ -304,7 +333,10 @@ class TestMaxHold:
         judgement = judge(analysis_then("hold"), seen, 61)
 
         assert judgement.outcome == "hold"
-        assert judgement.reason.endswith("longer than max_hold (60 s), a person must decide")
+        assert judgement.reason.endswith(
+            "longer than max_hold (60 s), "
+            "a person must decide: `rollout promote` or `rollout rollback`"
+        )
 
     def test_a_target_that_recovers_still_advances(self) -> None:
         """max_hold ends holding, not the rollout."""

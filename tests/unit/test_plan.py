@@ -26,7 +26,15 @@ from rollout.core.actions import (
     Verify,
 )
 from rollout.core.config import RolloutConfig
-from rollout.core.observation import BuildSample, GateRun, Measurements, Observation, Ramp
+from rollout.core.held import Held
+from rollout.core.observation import (
+    BuildSample,
+    GateRun,
+    Measurements,
+    Observation,
+    Ramp,
+    Version,
+)
 from rollout.core.plan import plan
 from tests.support.synthetic_deployment import (
     ME,
@@ -231,6 +239,117 @@ class TestActions:
         assert plan(intent, observation, T0, ME).actions == actions
 
 
+def wait_for_v2(waiting_age: float = 94.0, **known: object) -> Observation:
+    """v2 is current, and nobody takes the new runs."""
+    current = version("v2", "current", backlog=1520, waiting_age=waiting_age, **known)
+    return seen(current, current="v2", unassigned=1560, stuck=1520)
+
+
+class TestNotComplete:
+    """A rollout is complete only where new runs are taken."""
+
+    def test_new_runs_wait(self) -> None:
+        """How many, of what and for how long is said; those in flight are none of them."""
+        assert plan(config(), wait_for_v2(), T0, ME) == Plan(
+            "waiting",
+            "v2 takes all new runs, but 1,520 new runs wait for a worker of v2, "
+            "the oldest for about 94 s",
+        )
+        assert (
+            plan(config(), wait_for_v2(95), T0, ME).news
+            == plan(config(), wait_for_v2(), T0, ME).news
+        )
+        assert plan(config(), wait_for_v2(workers=0), T0, ME) == plan(
+            config(), wait_for_v2(), T0, ME
+        )
+        in_flight = replace(wait_for_v2(), stuck=0)
+        assert plan(config(), in_flight, T0, ME) == Plan("complete", "v2 takes all new runs")
+
+    def test_whether_they_wait_is_not_known(self) -> None:
+        """A count that failed keeps a rollout from being called complete."""
+        unknown = replace(wait_for_v2(), unassigned=None, stuck=None)
+        assert plan(config(), unknown, T0, ME) == Plan(
+            "waiting", "v2 takes all new runs, but whether some wait could not be counted"
+        )
+
+    def test_out_of_versioning(self) -> None:
+        """So it is where workers without a version are to take them."""
+        waiting = replace(wait_for_v2(), current=None)
+        decided = plan(config(target="__unversioned__"), waiting, T0, ME)
+        assert decided == Plan(
+            "waiting",
+            "workers without a version take all new runs, but 1,520 new runs wait: "
+            "nothing is current",
+        )
+
+
+class TestAge:
+    """A plan is made on what is, and not on what was."""
+
+    def test_nothing_is_done_on_an_old_look(self) -> None:
+        """After 15 s somebody may have changed the routing."""
+        ready = seen(V1, V2, current="v1", current_changed_at=LONG_AGO)
+        intent = config(more="[sunset]\nstop = '1s'\n")
+        assert plan(intent, ready, T0 + timedelta(seconds=15), ME).actions == (SetRamp("v2", 10),)
+        decided = plan(intent, ready, T0 + timedelta(seconds=36), ME)
+        assert decided == Plan("waiting", "what was read is 36 s old, and nothing is done on that")
+        later = plan(intent, ready, T0 + timedelta(seconds=37), ME)
+        assert later.news == decided.news
+
+    def test_a_pause_does_not_age(self) -> None:
+        """That it is paused stands in rollout.toml."""
+        ready = seen(V1, V2, current="v1", current_changed_at=LONG_AGO)
+        decided = plan(config(paused=True), ready, T0 + timedelta(seconds=36), ME)
+        assert decided == Plan("paused", "paused in rollout.toml")
+
+
+class TestRealShares:
+    """A target that does not keep up gets no more, whoever looks at failures."""
+
+    def ramp(self, started: int, of: int, **known: object) -> Observation:
+        """v2 is meant to get half of the new runs, and that long enough."""
+        values: dict[str, object] = {"unassigned": 150, **known}
+        return seen(
+            replace(V1, started=of - started),
+            replace(V2, status="ramping", started=started),
+            current="v1",
+            ramping=Ramp("v2", 50),
+            ramping_changed_at=LONG_AGO,
+            **values,
+        )
+
+    def test_far_below_what_was_meant(self) -> None:
+        """Without any analysis the step is held, and the numbers are told."""
+        assert plan(config(), self.ramp(12, 200), T0, ME) == Plan(
+            "progressing",
+            "held at 50 %: v2 gets 6 % of new runs instead of 50 % (12 of 200): "
+            "its workers do not keep up",
+        )
+
+    @pytest.mark.parametrize(
+        ("started", "of", "known"),
+        [
+            pytest.param(80, 200, {}, id="a little below"),
+            pytest.param(1, 6, {}, id="chance"),
+            pytest.param(12, 200, {"unassigned": 0}, id="nothing waits: v1's runs go on as new"),
+            pytest.param(0, 0, {}, id="no new run"),
+        ],
+    )
+    def test_nothing_to_hold_for(self, started: int, of: int, known: dict[str, object]) -> None:
+        """The target goes on."""
+        decided = plan(config(), self.ramp(started, of, **known), T0, ME)
+        assert decided.actions == (SetCurrent("v2"),)
+
+    def test_the_hold_has_no_end(self) -> None:
+        """However long it lasts, max_hold rolls nobody back for it."""
+        more = ANALYSIS
+        measured = Measurements(60, BuildSample("v2"), BuildSample("v1"))
+        ramp = replace(self.ramp(12, 200), measurements=measured)
+        decided = plan(config(more=more), ramp, T0, ME, held=0)
+        assert decided.reason.startswith("held at 50 %: v2 gets 6 % of new runs")
+        assert not decided.holds
+
+
 class TestCompatibleRuns:
     """The runs of a set move to its newest build, and only to it."""
 
@@ -379,13 +498,39 @@ class TestWholeRollouts:
         synthetic.change("v2", workers=1)
         assert synthetic.run(config(), 90).phase == "complete"
 
-    def test_a_target_that_nobody_knows(self) -> None:
-        """A new target that does not exist ends the old one's ramp, which nobody wants any more."""
+    def test_a_restart_of_the_target_in_mid_ramp(self) -> None:
+        """A worker that has said goodbye moments ago costs no share; one that stays away does."""
         synthetic = self.started()
         synthetic.run(config(), 40)
-        decided = synthetic.run(config(target="v9"), 30)
-        assert decided == Plan("waiting", "no worker of v9 has polled yet")
+        synthetic.change("v2", workers=0, returning=1)
+        assert synthetic.run(config(), 3).reason == (
+            "v2 has no live worker, and one is on its way back; v2 stays at 10 %"
+        )
+        assert synthetic.state.ramping == Ramp("v2", 10)
+        synthetic.change("v2", returning=0)
+        assert synthetic.run(config(), 1).reason == "v2 has no live worker: its share goes back"
         assert synthetic.state.ramping is None
+
+    def test_a_target_that_nobody_knows(self) -> None:
+        """A target that is perhaps only misspelt does not end another build's ramp."""
+        synthetic = self.started()
+        synthetic.run(config(), 40)
+        decided = synthetic.run(config(target="v9"), 300)
+        assert decided == Plan(
+            "waiting",
+            "no worker of v9 has polled yet, and no program here would run one; v2 stays at 10 %",
+        )
+        assert synthetic.state.ramping == Ramp("v2", 10)
+
+    def test_a_target_that_is_about_to_come(self) -> None:
+        """One whose program stands here ends the old one's ramp, which nobody wants any more."""
+        synthetic = self.started()
+        synthetic.run(config(), 40)
+        stranger = Version("v9", "unregistered", process="STARTING")
+        synthetic.state = replace(synthetic.state, versions=(*synthetic.state.versions, stranger))
+        observation = replace(synthetic.observe("v9"), versions=synthetic.state.versions[:2])
+        observation = replace(observation, versions=(*observation.versions, stranger))
+        assert plan(config(target="v9"), observation, synthetic.now, ME).actions == (ClearRamp(),)
 
     def test_back_from_workers_without_a_version(self) -> None:
         """Where the baseline's workers are gone, the live target becomes current, not the dead."""
@@ -597,6 +742,54 @@ class TestVerification:
         assert not [action for _, action in synthetic.history if isinstance(action, Verify)]
 
 
+class TestAutoUpgrade:
+    """Runs that move by themselves are replayed before they can."""
+
+    def synthetic(self, **known: object) -> SyntheticDeployment:
+        """v1 is current and has six open runs, two of them pinned; v2 is incompatible."""
+        synthetic = SyntheticDeployment()
+        synthetic.register(fresh("v1"))
+        synthetic.run(config(target="v1"), 5)
+        synthetic.change("v1", **{"open_runs": 6, "open_pinned": 2, **known})
+        synthetic.register(fresh("v2"))
+        synthetic.history.clear()
+        return synthetic
+
+    def test_they_are_replayed_whatever_the_strategy(self) -> None:
+        """Before the target gets anything, and it is said why."""
+        synthetic = self.synthetic()
+        decided = synthetic.run(config("all-at-once"), 1)
+        assert decided == Plan(
+            "progressing",
+            "replaying runs of v1 on v2, to which its 4 auto-upgrade runs would move",
+            (Verify("v2", "v1"),),
+        )
+        assert synthetic.run(config("all-at-once"), 3).phase == "complete"
+
+    def test_what_breaks_them_gets_nothing(self) -> None:
+        """Once they have ended, the target may go on."""
+        synthetic = self.synthetic()
+        synthetic.verify_outcome = "order-1 breaks at event 12"
+        decided = synthetic.run(config("all-at-once"), 30)
+        assert decided == Plan(
+            "blocked",
+            "v2 cannot go on with the 4 auto-upgrade runs of v1: order-1 breaks at event 12; "
+            "let them finish first, or mend it and `rollout retry v2`",
+        )
+        assert routing(synthetic) == []
+        synthetic.change("v1", open_runs=2)
+        assert synthetic.run(config("all-at-once"), 3).phase == "complete"
+
+    def test_unknown_is_not_none(self) -> None:
+        """Where they cannot be told from pinned ones nothing begins."""
+        synthetic = self.synthetic(open_pinned=None)
+        assert synthetic.run(config("all-at-once"), 30) == Plan(
+            "waiting", "whether v1 has auto-upgrade runs open could not be counted"
+        )
+        off = config("all-at-once", more='[verify]\ncompatible = "off"')
+        assert synthetic.run(off, 3).phase == "complete"
+
+
 ANALYSIS = """
 [analysis]
 min_samples = 20
@@ -689,6 +882,43 @@ class TestAnalysis:
         assert synthetic.history == []
         synthetic.run(config(more=ANALYSIS), 60)
         assert [type(action) for _, action in synthetic.history] == [Block, ClearRamp]
+
+    def test_what_nobody_looked_at_is_not_held(self) -> None:
+        """Away for ten minutes, controller and Prometheus hold from the beginning afterwards."""
+        synthetic = self.synthetic()
+        few = BuildSample("v2", activities=3)
+        synthetic.measure = lambda _t, _c: Measurements(60, few, BuildSample("v1"))
+        synthetic.run(config(more=ANALYSIS), 50)
+        synthetic.held = Held()  # a restart
+        synthetic.now += timedelta(seconds=600)
+        assert synthetic.run(config(more=ANALYSIS), 60).reason.startswith("held at 10 %: ")
+        assert synthetic.history == []
+        synthetic.run(config(more=ANALYSIS), 5)
+        assert [type(action) for _, action in synthetic.history] == [Block, ClearRamp]
+        reason = str(synthetic.state.version("v2").blocked)
+        assert reason.startswith("held for 61 s, longer than max_hold (60 s): ")
+
+    def test_a_gap_between_looks_is_not_held(self) -> None:
+        """Nor is time in which the server could not be read, however short the looks beside it."""
+        synthetic = self.synthetic()
+        few = BuildSample("v2", activities=3)
+        synthetic.measure = lambda _t, _c: Measurements(60, few, BuildSample("v1"))
+        for _ in range(8):
+            synthetic.run(config(more=ANALYSIS), 5)
+            synthetic.now += timedelta(seconds=60)
+        assert synthetic.held.seconds < 60
+        assert synthetic.history == []
+
+    def test_a_pause_is_not_held(self) -> None:
+        """After a long `pause` the step is held from the beginning."""
+        synthetic = self.synthetic()
+        few = BuildSample("v2", activities=3)
+        synthetic.measure = lambda _t, _c: Measurements(60, few, BuildSample("v1"))
+        synthetic.run(config(more=ANALYSIS), 80)
+        synthetic.run(config(paused=True, more=ANALYSIS), 600)
+        synthetic.run(config(more=ANALYSIS), 30)
+        assert synthetic.history == []
+        assert 25 <= synthetic.held.seconds <= 30
 
     def test_unmeasured_is_held(self) -> None:
         """A look that brought no measurements at all holds the step."""
@@ -919,6 +1149,40 @@ class TestSunset:
         synthetic.register(fresh("v3"))
         synthetic.run(config("all-at-once", target="v3", more=more), 120)
         assert {v.build_id for v in synthetic.state.versions} == {"v3"}
+
+    def test_what_only_a_gate_ran_on_may_be_next(self) -> None:
+        """A newer version that reads drained because its gate has ended is not superseded."""
+        more = SUNSET.format(keep=0)
+        synthetic = SyntheticDeployment()
+        synthetic.register(fresh("v1"))
+        synthetic.run(config(target="v1", more=more), 60)
+        tried = version("v2", "drained", drained_since=T0, created_at=synthetic.now)
+        observation = synthetic.observe("v1")
+        observation = replace(observation, versions=(*observation.versions, tried))
+        assert tried.shown_status == "gate only"
+        assert plan(config(target="v1", more=more), observation, synthetic.now, ME).actions == ()
+
+    def test_idle_auto_upgrade_runs_hold_nothing(self) -> None:
+        """A drained version on which they sleep is stopped like another, and not started again."""
+        more = SUNSET.format(keep=0)
+        synthetic = self.synthetic(more)
+        synthetic.change("v1", open_runs=2, open_pinned=0)
+        synthetic.run(config("all-at-once", more=more), 25)
+        assert [action for _, action in synthetic.history] == [StopProgram("v1")]
+
+    @pytest.mark.parametrize(("seconds", "actions"), [(0, ()), (3, (StopProgram("v1"),))])
+    def test_zero_is_wanted_twice(self, seconds: int, actions: tuple[Action, ...]) -> None:
+        """A chain of runs that reads 0 between two of them is not stopped in that moment."""
+        drained = version(
+            "v1",
+            "drained",
+            first_activated_at=LONG_AGO,
+            drained_since=LONG_AGO,
+            zero_since=T0 - timedelta(seconds=seconds),
+        )
+        observation = seen(drained, version("v2", "current"), current="v2")
+        more = SUNSET.format(keep=0)
+        assert plan(config(more=more), observation, T0, ME).actions == actions
 
     def test_a_version_with_workers_elsewhere_is_not_deleted(self) -> None:
         """Without a program here but with live workers, the record is left alone."""

@@ -33,7 +33,7 @@ CONFIGURATION = [
     *sorted((ROOT / "stack/programs").glob("*.ini")),
     *sorted((ROOT / "workers/programs").glob("*.ini")),
 ]
-OF_THE_SYSTEM = {"PATH", "HOME", "PYTHONPATH"}
+OF_THE_SYSTEM = {"PATH", "HOME", "PYTHONPATH", "XDG_CONFIG_HOME"}
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
 NOT_KEYS = {"exc_info", "stack_info"}  # the logger's own words
 

@@ -65,7 +65,8 @@ class TestPlans:
         told = Told(Intent(file))
         with capture_logs() as logged:
             for second in range(seconds):
-                told.plan(plan(config(more=more), first, T0 + timedelta(seconds=second), ME))
+                now = T0 + timedelta(seconds=second)
+                told.plan(plan(config(more=more), replace(first, at=now), now, ME))
         assert len(logged) == 1
 
     def test_a_held_step_is_told_once(self, file: Path) -> None:
@@ -75,9 +76,9 @@ class TestPlans:
         with capture_logs() as logged:
             for count in range(10):
                 few = replace(FEW, target=BuildSample("v2", workflows=count))
-                held = replace(RAMPING, measurements=few)
+                held = replace(RAMPING, at=now, measurements=few)
                 told.plan(plan(config(more="[analysis]\n"), held, now, ME))
-            away = replace(RAMPING, measurements=replace(FEW, problem="no answer"))
+            away = replace(RAMPING, at=now, measurements=replace(FEW, problem="no answer"))
             told.plan(plan(config(more="[analysis]\n"), away, now, ME))
         assert [line["reason"] for line in logged] == [
             "held at 10 %: analysis short of samples: 0 of 20 workflows and activities of v2",

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import io
 import signal
+import time
 from collections import deque
 from collections.abc import Hashable
 from contextlib import suppress
@@ -23,24 +24,31 @@ from temporalio.service import RPCError
 
 from rollout.base.connect import connect
 from rollout.base.exit import Failure, Misuse
+from rollout.base.server import asked_server
 from rollout.base.settings import LOG_DIR, prometheus_url
+from rollout.commands.looking import from_controller, plan_of
 from rollout.commands.watch.bars import glyphs_for
 from rollout.commands.watch.picture import as_line, render
 from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
+from rollout.commands.world import supervisor_here
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
-from rollout.controller.observing import observe_rollout
+from rollout.controller.observing import look
 from rollout.controller.past import Event, LogTail
+from rollout.controller.publishing import told_by
+from rollout.controller.snapshot import Snapshot, Unanswered
 from rollout.core.actions import Plan
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.prometheus.client import Prometheus, prometheus_at
 from rollout.prometheus.traffic import Traffic, read_traffic
-from rollout.supervision.rpc import Supervisor
+from rollout.temporal.observer import Observer
 
 __all__ = ["Lines", "show", "watch"]
 
 _EVENTS_KEPT = 50
+_TOLD = "told: "
+"""Before the notes that the controller's own warnings are kept under."""
 _PROMETHEUS_TIMEOUT = 2.0
 
 
@@ -169,7 +177,10 @@ class _Watcher:
         self._type = workflow_type
         self._intent = Intent(config_path, renamed="start `rollout watch` anew")
         self._client: Client | None = None
+        self._observer: Observer | None = None
+        self._looks_again_at = 0.0
         self._seen: Observation | None = None
+        self._snapshot: Snapshot | None = None
         self._traffic = Traffic()
         self._trends = Trends()
         self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
@@ -186,6 +197,8 @@ class _Watcher:
     def _plan(self, now: datetime) -> Plan | None:
         if self._seen is None:
             return None
+        if self._snapshot is not None:
+            return plan_of(self._snapshot, self._intent.config, self._seen)
         return plan(self._intent.config, self._seen, now, own_identity())
 
     async def read_on(self, interval: float) -> None:
@@ -201,15 +214,39 @@ class _Watcher:
         self._notes.pop("config", None)
         if self._intent.problem:
             self._notes["config"] = f"not followed until it is mended: {self._intent.problem}"
+        for key in [key for key in self._notes if key.startswith(_TOLD)]:
+            del self._notes[key]
+        if self._snapshot is not None:
+            told = told_by(self._snapshot, self._intent.config)
+            # Why the newest look failed is said by whoever looks next, and a broken file above.
+            self._notes |= {f"{_TOLD}{text}": text for text in told if not self._intent.problem}
 
     async def _observe(self) -> None:
+        name = self._intent.config.deployment.name
+        try:
+            self._snapshot, seen = await from_controller(name, asked_server())
+            self._notes.pop("source", None)
+        except Unanswered as none:
+            self._snapshot = None
+            self._notes["source"] = f"read from the server by this command: {none}"
+            await self._observe_alone()
+            return
+        self._take(seen)
+
+    async def _observe_alone(self) -> None:
+        if time.monotonic() < self._looks_again_at:
+            return
         try:
             if self._client is None:
                 # Temporal's core would log an outage into the picture.
                 self._client = await connect(
                     runtime=Runtime(telemetry=TelemetryConfig(logging=None))
                 )
-            seen = await observe_rollout(self._client, self._intent.config, Supervisor())
+            if self._observer is None:
+                name = self._intent.config.deployment.name
+                self._observer = Observer(self._client, name, supervisor_here(), at_once=False)
+            seen = await look(self._client, self._intent.config, self._observer)
+            self._looks_again_at = time.monotonic() + self._observer.pace.routing
         except Misuse:
             raise
         except Failure as failure:
@@ -218,12 +255,16 @@ class _Watcher:
         except RPCError as error:
             self._away(f"could not read from Temporal: {error.message.splitlines()[0]}")
             return
+        self._take(seen)
+
+    def _take(self, seen: Observation) -> None:
         if self._notes.pop("temporal", None):
             self._events.append(Event(seen.at, "Temporal answers again"))
         if self._seen is not None:
             told = what_changed(self._seen, seen, self._intent.config.deployment.target)
             self._events += [Event(seen.at, text) for text in told]
-        self._trends.add(seen)
+        if self._seen is None or self._seen.at != seen.at:
+            self._trends.add(seen)
         self._seen = seen
 
     def _away(self, reason: str) -> None:

@@ -41,6 +41,9 @@ def render(
     body: list[RenderableType] = []
     if view.rows:
         body += [Text(), _table(view, width, glyphs)]
+        if view.samples:
+            of = f"real: of {view.samples:,} runs begun since the share last changed"
+            body.append(_cut(Text(of, "dim"), width))
         body += _not_safe(view, width)
     body += [_two_lines(Text(f"! {note}", "yellow"), width) for note in view.notes]
     # The table counts as one so far, a note may take a second line, and a blank follows.
@@ -60,7 +63,7 @@ def as_line(row: Row) -> str:
     version = row.version
     measured = "?" if row.real is None else _percent(row.real)
     said = [
-        f"{version.build_id} {version.status}",
+        f"{version.build_id} {version.shown_status}",
         f"{_percent(row.meant)} of new runs meant, {measured} real",
         f"{_count(version.open_runs)} open",
         f"{_count(version.workers)} workers",
@@ -124,7 +127,7 @@ def _table(view: View, width: int, glyphs: Glyphs) -> Table:
 def _cells(row: Row, wide: bool, glyphs: Glyphs) -> tuple[Text, ...]:
     version = row.version
     build = Text(version.build_id, "bold" if not row.is_quiet else "")
-    status = Text(version.status, _STATUS_STYLES.get(version.status, ""))
+    status = Text(version.shown_status, _STATUS_STYLES.get(version.status, ""))
     safe = Text("safe to stop", "green") if row.verdict.safe_to_stop else Text()
     process = Text(version.process or "-", _PROCESS_STYLES.get(version.process or "", "yellow"))
     workers = Text(_count(version.workers))

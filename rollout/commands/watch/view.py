@@ -11,6 +11,7 @@ from rollout.controller.past import Event
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation, Version
+from rollout.core.shares import real_samples, real_share
 from rollout.core.steps import StepMark, step_marks
 from rollout.core.verdict import Verdict, safe_to_stop, target_share
 from rollout.prometheus.traffic import Traffic
@@ -59,7 +60,9 @@ class View:
     steps: tuple[StepMark, ...] = ()
     rows: tuple[Row, ...] = ()
     measured: str | None = None
-    """The workflow type that the real shares are of."""
+    """The workflow type that the real shares are of, where they are measured."""
+    samples: int | None = None
+    """How many new runs the real shares are of, where these were counted on the server."""
     events: tuple[Event, ...] = ()
     """Oldest first."""
     notes: tuple[str, ...] = ()
@@ -123,7 +126,7 @@ def view_of(
             Row(
                 version=version,
                 meant=target_share(seen, version.build_id),
-                real=traffic.share(version.build_id),
+                real=_really(seen, traffic, version.build_id),
                 open_runs=context.trends.of(version.build_id),
                 failures=traffic.failures.get(version.build_id),
                 p95=traffic.p95.get(version.build_id),
@@ -132,9 +135,16 @@ def view_of(
             for version in seen.versions
         ),
         measured=traffic.workflow_type,
+        samples=real_samples(seen) if seen.ramping else None,
         events=events,
         notes=problems,
     )
+
+
+def _really(seen: Observation, traffic: Traffic, build_id: str) -> float | None:
+    """Who gets new runs: while they are divided as counted on the server, else as measured."""
+    counted = real_share(seen, build_id) if seen.ramping else None
+    return traffic.share(build_id) if counted is None else counted
 
 
 def what_changed(before: Observation, after: Observation, target: str) -> tuple[str, ...]:
@@ -178,8 +188,8 @@ def _of_versions(before: Observation, after: Observation, target: str) -> Iterat
 
 def _of_version(old: Version, new: Version) -> Iterator[str]:
     name = new.build_id
-    if new.status != old.status:
-        yield f"{name} is {new.status} (was {old.status})"
+    if new.shown_status != old.shown_status:
+        yield f"{name} is {new.shown_status} (was {old.shown_status})"
     if new.process and new.process != old.process:
         yield f"the process of {name} is {new.process}"
     had = 0 if old.status == "unregistered" else old.workers

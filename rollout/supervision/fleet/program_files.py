@@ -58,6 +58,7 @@ _LOG_KEPT_SECONDS = 7 * 24 * 3600.0
 # No blank, quote, ; # % or $: in a program file supervisord or the launcher would
 # take each of them for something else than itself.
 _WORD = re.compile(r"[\w.+:/@=,-]+")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+:-]{0,127}")
 _TOLD = (
     *("--build-id", "--strategy", "--deployment", "--task-queue", "--app", "--metrics-port"),
     *("--managed", "--check", "--help", "-h"),
@@ -71,7 +72,21 @@ def program_name(build_id: str) -> str:
     program; nothing else that a build id may hold needs changing. Raises `Misuse`
     for what is no build id.
     """
-    return f"worker-{valid_build_id(build_id).replace(':', '-')}"
+    return f"worker-{_fits(valid_build_id(build_id), 'build id').replace(':', '-')}"
+
+
+def _fits(name: str, what: str) -> str:
+    """``name``, or `Misuse` where it is none for a program, its file and its log.
+
+    The server allows more than supervisord and the names of files do.
+    """
+    if not _NAME.fullmatch(name):
+        raise Misuse(
+            f"{what} {name!r} cannot stand in a program file: use letters, digits and "
+            "_ . + : -, beginning with one of the first three, 128 at most, or start its worker by "
+            "other means: Temporal allows it"
+        )
+    return name
 
 
 @dataclass(frozen=True)
@@ -92,8 +107,8 @@ class NewWorker:
     """Further words for the worker, as in ``("--drain", "30s")``."""
 
     def __post_init__(self) -> None:
-        valid_build_id(self.build_id)
-        valid_deployment(self.deployment)
+        _fits(valid_build_id(self.build_id), "build id")
+        _fits(valid_deployment(self.deployment), "deployment name")
         for word in self.words:
             if not _WORD.fullmatch(word):
                 raise Misuse(

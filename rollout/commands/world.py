@@ -1,0 +1,85 @@
+"""Which server a command asks: the one of the stack that runs here, unless told otherwise.
+
+A shell that has lost a variable, or kept one of another day, would otherwise ask one server about
+the processes of another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import MutableMapping
+from contextlib import suppress
+from contextvars import ContextVar
+from pathlib import Path
+
+import structlog
+
+from rollout.base.exit import Failure
+from rollout.base.settings import ROLLOUT_FILE, SOCKET
+from rollout.supervision.rpc import Supervisor
+from rollout.supervision.surroundings import World, adopt, of_running_stack, of_supervisord
+
+__all__ = ["enter", "is_elsewhere", "refuse_elsewhere", "refuse_own_file", "supervisor_here"]
+
+_elsewhere: ContextVar[bool] = ContextVar("elsewhere", default=False)
+
+
+def enter(
+    *, elsewhere: bool, changes: bool, environ: MutableMapping[str, str] = os.environ
+) -> None:
+    """Make ``environ`` describe the server to ask, and say first where the shell said otherwise.
+
+    A command that ``changes`` anything is refused then, with a `Failure` that names it;
+    ``elsewhere`` means the shell's own server, and no process here. Under supervisord the
+    environment is the stack's own.
+    """
+    _elsewhere.set(elsewhere)
+    # What is logged on the way is no part of what a command prints.
+    structlog.configure(logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr))
+    if elsewhere or "SUPERVISOR_SERVER_URL" in environ:
+        return
+    world = of_running_stack() or _behind_the_socket()
+    if world is None:
+        return
+    differences = adopt(world, environ)
+    if not differences:
+        return
+    told = "; ".join(differences)
+    if changes:
+        raise Failure(f"{told}: unset it, or say --elsewhere to leave the stack that runs here be")
+    print(f"! {told}; the running stack's is asked (--elsewhere: this shell's)", file=sys.stderr)
+
+
+def _behind_the_socket() -> World | None:
+    """The world of a supervisord that answers here, whatever became of its pid file."""
+    if SOCKET.exists():
+        with suppress(Failure):
+            return of_supervisord(asyncio.run(Supervisor(timeout=1).pid()))
+    return None
+
+
+def is_elsewhere() -> bool:
+    """Whether another server than the running stack's may be asked: nothing here belongs to it."""
+    return _elsewhere.get()
+
+
+def supervisor_here() -> Supervisor | None:
+    """The supervisord whose processes go with the server that is asked; None: none does."""
+    return None if is_elsewhere() else Supervisor()
+
+
+def refuse_elsewhere(what: str) -> None:
+    """Raise `Failure` where another server is asked, and the command is about ``what`` here."""
+    if is_elsewhere():
+        raise Failure(f"--elsewhere touches no {what} here: leave it out")
+
+
+def refuse_own_file(path: Path) -> None:
+    """Raise `Failure` where another server is asked, and ``path`` steers the stack that is here."""
+    if is_elsewhere() and path.resolve() == ROLLOUT_FILE.resolve():
+        raise Failure(
+            f"{path} is what the stack here follows: with --elsewhere name the other one's own "
+            "with --config"
+        )

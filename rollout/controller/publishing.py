@@ -1,0 +1,116 @@
+"""What the controller tells of its last round to everybody who would otherwise ask the server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rollout.base import settings
+from rollout.base.server import Server
+from rollout.controller.identity import own_identity
+from rollout.controller.intent import Intent
+from rollout.controller.last_good import warning_of
+from rollout.controller.past import LogTail
+from rollout.controller.snapshot import Announcement, Decision, Deed, Snapshot
+from rollout.core.actions import Plan
+from rollout.core.config import RolloutConfig
+from rollout.core.observation import Observation
+from rollout.core.status_document import Source, status_document
+from rollout.core.sunset import kept
+from rollout.core.version_limit import deletable, warning
+
+__all__ = ["Publisher", "limit_warnings", "told_by"]
+
+
+class Publisher:
+    """The last round as it is served. Written by the loop, read by the threads that answer."""
+
+    def __init__(self, server: Server, config_file: Path) -> None:
+        self._config: RolloutConfig | None = None
+        self._last = Snapshot(
+            pid=os.getpid(),
+            identity=own_identity(),
+            address=server.address,
+            namespace=server.namespace,
+            made_at=datetime.now(timezone.utc),
+            config_file=str(config_file.resolve()),
+        )
+
+    @property
+    def observed_at(self) -> datetime | None:
+        """When the oldest part of the last look that succeeded was asked for; None before it."""
+        seen = self._last.observation
+        return seen.oldest if seen else None
+
+    def intent(self, intent: Intent) -> None:
+        """What rollout.toml asks for, as the next round follows it."""
+        self._config = intent.config
+        self._change(config=intent.text, config_problem=intent.problem)
+
+    def round(self, seen: Observation, decided: Plan) -> None:
+        """What was seen, and what is to be done about it."""
+        self._change(observation=seen, decided=Decision.of(decided), unread=None)
+
+    def changed(self) -> None:
+        """Something was done, or may have been: the look before does not show it."""
+        self._change(changed_at=datetime.now(timezone.utc))
+
+    def unread(self, why: str) -> None:
+        """The look failed: what was seen before stays, and grows old."""
+        self._change(unread=why)
+
+    def refusals(self, found: Sequence[str]) -> None:
+        """What could not be done in this round."""
+        self._change(refusals=tuple(found))
+
+    def standing(self, found: Sequence[str]) -> None:
+        """What is wrong on this machine, whatever the server says."""
+        self._change(standing=tuple(found))
+
+    def served(self) -> dict[str, Callable[[], object]]:
+        """What each path answers with."""
+        return {"/api/v1/status": self._status, "/api/v1/snapshot": self._snapshot}
+
+    def announce(self, deployment: str, url: str) -> Callable[[], None]:
+        """Leave word where this controller is found, and say how to take that back."""
+        here = self._last
+        return Announcement(url, here.pid, here.address, here.namespace).leave(deployment)
+
+    def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of each type
+        # One assignment: a thread that answers has the round before or this one, whole.
+        self._last = msgspec.structs.replace(self._last, **changes)
+
+    def _snapshot(self) -> Snapshot:
+        name = self._config.deployment.name if self._config else ""
+        log = LogTail(settings.LOG_DIR, name)
+        deeds = tuple(Deed(event.at, event.text) for event in log.events())
+        return msgspec.structs.replace(self._last, made_at=datetime.now(timezone.utc), deeds=deeds)
+
+    def _status(self) -> dict[str, Any]:
+        last, config = self._last, self._config
+        if config is None or last.observation is None or last.decided is None:
+            return {"deployments": []}
+        source = Source("controller", last.address, told_by(last, config))
+        now = datetime.now(timezone.utc)
+        document = status_document(config, last.observation, last.decided.plan(), now, source)
+        return {"deployments": [document]}
+
+
+def told_by(last: Snapshot, config: RolloutConfig) -> list[str]:
+    """The warnings of a controller beside those of what it saw."""
+    broken = [warning_of(last.config_problem)] if last.config_problem else []
+    unread = [f"the newest look failed: {last.unread}"] if last.unread else []
+    limits = limit_warnings(config, last.observation) if last.observation else []
+    return [*broken, *last.standing, *unread, *last.refusals, *limits]
+
+
+def limit_warnings(config: RolloutConfig, seen: Observation) -> list[str]:
+    """Whether the server will soon take no further version."""
+    spare = deletable(seen, config.deployment.target, kept(config, seen))
+    limit = warning(seen, config.limits.versions, spare)
+    return [limit] if limit else []

@@ -1,0 +1,278 @@
+"""One look, many readers: what a controller serves, and when a reader looks for itself."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from rollout.base.server import Server, asked_server
+from rollout.base.settings import ROOT
+from rollout.controller.api import serve
+from rollout.controller.intent import Intent
+from rollout.controller.nudge import nudge
+from rollout.controller.places import run_file
+from rollout.controller.publishing import Publisher
+from rollout.controller.snapshot import Unanswered, read
+from rollout.core.config_file import parse
+from rollout.core.observation import Observation, Ramp, Version
+from rollout.core.plan import plan
+from rollout.core.status_document import Source, status_document
+
+CONFIG = '[deployment]\nname = "shop-orders"\nbaseline = "v1"\ntarget = "v2"\n'
+
+
+def observation(at: datetime) -> Observation:
+    """A ramp at 10 % that really gives 5 %, with a run that has no version yet."""
+    v1 = Version("v1", "current", open_runs=3, open_pinned=2, workers=1, started=95, backlog=4)
+    v2 = Version("v2", "ramping", workers=1, started=5, queues=frozenset({"q"}), waiting_age=1.5)
+    return Observation(
+        "shop-orders", "default", at, current="v1", ramping=Ramp("v2", 10), versions=(v1, v2),
+        conflict_token=b"\x00\xff", unassigned=7, elsewhere={"v0": 1}, routing_settled=False,
+    )  # fmt: skip
+
+
+class Controller:
+    """All of a controller that its readers meet, for a server that counts who knocks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "rollout.toml"
+        self.file.write_text(CONFIG)
+        self.silent = socket.create_server(("127.0.0.1", 0))
+        self.silent.setblocking(False)
+        self.server = Server(f"127.0.0.1:{self.silent.getsockname()[1]}", "default")
+        self.publisher = Publisher(self.server, self.file)
+        self.intent = Intent(self.file, keeps=True)
+        self.publisher.intent(self.intent)
+        self.port = serve("127.0.0.1", 0, CollectorRegistry(), self.publisher.served())
+        self.leave = self.publisher.announce("shop-orders", f"http://127.0.0.1:{self.port}")
+
+    def saw(self, seconds_ago: float = 0.0) -> Observation:
+        """One round."""
+        now = datetime.now(timezone.utc)
+        seen = observation(now - timedelta(seconds=seconds_ago))
+        self.publisher.round(seen, plan(self.intent.config, seen, now, "me"))
+        return seen
+
+    def get(self, path: str) -> Any:
+        """What the port answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+
+    def status(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """``rollout status`` as a process."""
+        return subprocess.run(
+            [sys.executable, "-m", "rollout", "status", "--config", str(self.file), *words],
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "ROLLOUT_HOME": str(self.file.parent),
+                "TEMPORAL_ADDRESS": self.server.address,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Controller]:
+    """One that has announced itself and seen nothing yet."""
+    monkeypatch.setattr("rollout.base.settings.VAR", tmp_path / "var")
+    made = Controller(tmp_path)
+    yield made
+    made.silent.close()
+
+
+class TestRead:
+    """What a reader gets is what was seen, or a reason to look for itself."""
+
+    def test_all_of_it(self, controller: Controller) -> None:
+        """Every field of the observation, and the plan, come through whatever they hold."""
+        seen = controller.saw()
+        snapshot, found = read("shop-orders", controller.server)
+        assert found == seen
+        assert snapshot.decided is not None
+        decided = plan(controller.intent.config, seen, datetime.now(timezone.utc), "me")
+        assert (snapshot.decided.phase, snapshot.config) == (decided.phase, CONFIG)
+
+    def test_the_same_server_under_another_name(self, controller: Controller) -> None:
+        """Localhost is this machine."""
+        controller.saw()
+        local = controller.server.address.replace("127.0.0.1", "localhost")
+        assert read("shop-orders", Server(local, "default"))
+
+    @pytest.mark.parametrize(
+        ("server", "why"),
+        [
+            (("127.0.0.1:1", "default"), "the controller here asks 127.0.0.1:"),
+            (("", "other"), "namespace default"),
+        ],
+    )
+    def test_another_server(
+        self, controller: Controller, server: tuple[str, str], why: str
+    ) -> None:
+        """Neither another address nor another namespace is answered for."""
+        controller.saw()
+        asked = Server(server[0] or controller.server.address, server[1])
+        with pytest.raises(Unanswered, match=why):
+            read("shop-orders", asked)
+
+    def test_nothing_seen_yet(self, controller: Controller) -> None:
+        """Or only why it could not be seen."""
+        with pytest.raises(Unanswered, match="has seen nothing yet"):
+            read("shop-orders", controller.server)
+        controller.publisher.unread("Temporal is away")
+        with pytest.raises(Unanswered, match="Temporal is away"):
+            read("shop-orders", controller.server)
+        assert controller.get("/api/v1/status") == {"deployments": []}
+
+    def test_too_old(self, controller: Controller) -> None:
+        """What began to be read 16 s ago is not shown as what is."""
+        controller.saw(seconds_ago=16)
+        with pytest.raises(Unanswered, match="what the controller saw is 16 s old"):
+            read("shop-orders", controller.server)
+
+    def test_something_was_done_since(self, controller: Controller) -> None:
+        """A look from before is not shown: the reader waits for the next, but not for long."""
+        controller.saw(seconds_ago=1)
+        controller.publisher.changed()
+        assert read("shop-orders", controller.server)  # one who looks again and again
+        with pytest.raises(Unanswered, match="has not looked since something was changed"):
+            read("shop-orders", controller.server, patience=0.5)
+        for change in (controller.publisher.changed, lambda: nudge("shop-orders")):
+            controller.saw(seconds_ago=1)
+            change()
+            looking = Timer(0.3, controller.saw)
+            looking.start()
+            _, seen = read("shop-orders", controller.server, patience=5)
+            looking.join()
+            assert (datetime.now(timezone.utc) - seen.at).total_seconds() < 1
+
+    def test_nobody(self, controller: Controller) -> None:
+        """Gone with a clean end; killed; or with a file that is no file of ours."""
+        controller.saw()
+        file = run_file("shop-orders", "api.json")
+        left = file.read_text()
+        controller.leave()
+        for content in (None, "{", left.replace(str(os.getpid()), "999999999")):
+            if content is not None:
+                file.write_text(content)
+            with pytest.raises(Unanswered, match="no controller answers here"):
+                read("shop-orders", controller.server)
+        controller.leave()
+        assert file.exists()  # it is another's by now
+
+
+class TestStatus:
+    """The contract, from the controller and from the command."""
+
+    def test_the_api_is_the_command(self, controller: Controller) -> None:
+        """Both are the document that a look of one's own would give, but for source and age."""
+        seen = controller.saw()
+        (served,) = controller.get("/api/v1/status")["deployments"]
+        told = json.loads(controller.status("--json").stdout)
+        now = datetime.now(timezone.utc)
+        decided = plan(controller.intent.config, seen, now, "me")
+        source = Source("controller", controller.server.address)
+        own = json.loads(
+            json.dumps(status_document(controller.intent.config, seen, decided, now, source))
+        )
+
+        def settled(document: dict[str, Any]) -> dict[str, Any]:
+            assert 0 <= document["age_seconds"] < 10
+            for version in document["versions"]:
+                assert version["evidence"][3].pop("detail").startswith("read ")
+            return {**document, "age_seconds": 0}
+
+        assert settled(served) == settled(told) == settled(own)
+        assert served["observed_at"] == seen.at.isoformat()
+        assert served["unassigned_runs"] == 7
+        assert served["server"] == {"address": controller.server.address, "namespace": "default"}
+        v1, v2 = served["versions"]
+        shares = [(v["real_share"], v["real_samples"]) for v in (v1, v2)]
+        assert shares == [(0.95, 100), (0.05, 100)]
+        assert (v1["open_pinned"], v1["open_auto_upgrade"], v1["waiting_tasks"]) == (2, 1, 4)
+        assert (v2["open_pinned"], v2["open_auto_upgrade"]) == (None, None)
+        assert (v2["waiting_tasks"], v2["waiting_age_seconds"]) == (None, 1.5)
+
+    def test_five_readers_ask_the_server_nothing(self, controller: Controller) -> None:
+        """Not one of them so much as connects to it."""
+        for words in ((), ("--json",), ("--json",), (), ("--json",)):
+            controller.saw()
+            done = controller.status(*words)
+            assert (done.returncode, done.stderr) == (0, "")
+        assert "read from the server by this command" not in done.stdout
+        with pytest.raises(BlockingIOError):  # nobody has knocked
+            controller.silent.accept()
+
+    def test_a_script_waits_for_nothing_that_it_does_not_need(self) -> None:
+        """The command's own modules load no client of the server."""
+        script = "import sys, rollout.commands.status; print(*sys.modules)"
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        loaded = set(done.stdout.split())
+        assert "rollout.core.plan" in loaded
+        assert not loaded & {"temporalio", "httpx", "supervisor", "prometheus_client"}
+
+    def test_a_broken_file_is_said_first(self, controller: Controller) -> None:
+        """And what is shown is of the last good one, as the controller follows it."""
+        controller.saw()
+        controller.file.write_text('[deployment\nname = "shop-orders"')
+        done = controller.status("--json")
+        assert done.returncode == 0
+        status = json.loads(done.stdout)
+        assert (status["target"], status["source"]) == ("v2", "controller")
+        assert status["warnings"][0].startswith("rollout.toml line 1: ")
+        assert "the last good rollout.toml, of " in status["warnings"][0]
+
+
+def test_real_shares_need_all_counts() -> None:
+    """One count that is not known makes the others say nothing."""
+    seen = observation(datetime.now(timezone.utc))
+    v1, v2 = seen.versions
+    half = replace(seen, versions=(v1, replace(v2, started=None)))
+    config = parse(CONFIG)
+    document = status_document(config, half, plan(config, half, half.at, None), half.at)
+    assert [v["real_share"] for v in document["versions"]] == [None, None]
+
+
+class TestAskedServer:
+    """Where a client would connect, without connecting."""
+
+    @pytest.mark.parametrize(
+        ("environ", "address", "namespace"),
+        [
+            ({}, "127.0.0.1:7233", "default"),
+            ({"TEMPORAL_PORT": "7300"}, "127.0.0.1:7300", "default"),
+            ({"TEMPORAL_ADDRESS": "a:1", "TEMPORAL_NAMESPACE": "n"}, "a:1", "n"),
+        ],
+    )
+    def test_by_variables(
+        self, environ: dict[str, str], address: str, namespace: str, tmp_path: Path
+    ) -> None:
+        """Or by what is usual."""
+        found = asked_server({"HOME": str(tmp_path), **environ})
+        assert (found.address, found.namespace) == (address, namespace)
+
+    def test_by_a_profile(self, tmp_path: Path) -> None:
+        """As the `temporal` CLI's own file says."""
+        file = tmp_path / "temporal.toml"
+        file.write_text('[profile.prod]\naddress = "prod:7233"\nnamespace = "shop"\n')
+        environ = {"TEMPORAL_CONFIG_FILE": str(file), "TEMPORAL_PROFILE": "prod"}
+        assert asked_server(environ) == Server("prod:7233", "shop")
