@@ -33,7 +33,7 @@ _ORDERS = tuple(
 """The steps of an order, as each build (v1, v1.1, v2) takes them."""
 
 _DEPLOYMENT = "greetings"
-_DRAINING = 30.0
+_DRAINING = 60.0
 """Seconds beyond the longest order in which v1 must have become safe to stop."""
 
 

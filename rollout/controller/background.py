@@ -8,7 +8,7 @@ from typing import Any
 
 from rollout.controller import events
 from rollout.core.actions import Action
-from rollout.temporal.routing import Refused
+from rollout.temporal.routing import Overtaken, Refused
 
 __all__ = ["Background"]
 
@@ -19,6 +19,7 @@ _AT_ONCE = 0.5
 _FORGOTTEN = 15.0
 """Seconds after which what is no longer planned is nobody's wish any more."""
 _FIRST_PAUSE = 5.0
+_OVERTAKEN_PAUSE = 1.0
 
 
 class Background:
@@ -102,6 +103,8 @@ class _Job:
     async def _run(self, work: Work) -> None:
         try:
             await work()
+        except Overtaken as overtaken:  # nothing has failed
+            self._failure, self._let_be_until = str(overtaken), _now() + _OVERTAKEN_PAUSE
         except Refused as refused:
             self._fail(str(refused))
         except Exception as error:  # noqa: BLE001 - a mistake in one action must not end the others

@@ -40,7 +40,7 @@ from rollout.temporal.deletion import NotYet
 from rollout.temporal.gate import start_gate
 from rollout.temporal.interface import Routing
 from rollout.temporal.metadata import BLOCKED, Metadata, Note
-from rollout.temporal.routing import DeploymentRouting, Refused, not_done
+from rollout.temporal.routing import DeploymentRouting, Overtaken, Refused, not_done
 from rollout.temporal.versions import version_metadata
 
 __all__ = ["Operator"]
@@ -115,12 +115,12 @@ class Operator:
         await self._routing.change(action, seen.conflict_token)
 
     async def _still(self, seen: Observation) -> None:
-        """Raise `Refused` where the routing has changed since it was ``seen``.
+        """Raise `Overtaken` where the routing has changed since it was ``seen``.
 
         What is not a change of routing carries no token by which the server would refuse it.
         """
         if not await self._routing.is_as_seen(seen):
-            raise Refused("the routing has changed meanwhile; the next look decides anew")
+            raise Overtaken("the routing has changed meanwhile; the next look decides anew")
 
     async def _move(self, action: MoveRuns, _config: RolloutConfig, seen: Observation) -> None:
         await self._still(seen)

@@ -48,7 +48,7 @@ from rollout.temporal.observer import Observer
 from rollout.temporal.rpc import CHANGE_TIMEOUT, WITHOUT_ANSWER, patiently
 from rollout.temporal.visibility import open_runs_query
 
-__all__ = ["DeploymentRouting", "Refused", "not_done"]
+__all__ = ["DeploymentRouting", "Overtaken", "Refused", "not_done"]
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +57,10 @@ _BATCH_SECONDS = 300.0
 
 class Refused(Failure):
     """The server did not take a change, for a reason that a retry may or may not cure."""
+
+
+class Overtaken(Refused):
+    """What was planned rests on what is not so any more; the next look decides anew."""
 
 
 def not_done(action: Action, error: RPCError) -> str:

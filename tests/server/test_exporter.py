@@ -55,6 +55,12 @@ class Exporter:
         there = {"name": name, "group": name}.items()
         return {dict(key)["state"] for key, value in found.items() if value and there <= key}
 
+    def is_now(self, name: str, state: str) -> bool:
+        """Whether ``name`` is in that state; for `eventually`, which tells which it was in."""
+        found = self.state(name)
+        assert found == {state}
+        return True
+
     def targets(self, file: str) -> list[dict[str, Any]]:
         """What ``file`` tells Prometheus to scrape."""
         groups = json.loads((self.supervisord.folder / "targets" / file).read_text("utf-8"))
@@ -90,7 +96,7 @@ def supervised_exporter(temporal_address: str, config: Path) -> Iterator[Exporte
     exporter = Exporter(supervisord, port)
     supervisord.start()
     try:
-        eventually(lambda: exporter.state("steady") == {"running"})
+        eventually(lambda: exporter.is_now("steady", "running"))
         yield exporter
     finally:
         supervisord.stop()
@@ -121,7 +127,7 @@ class TestProcesses:
     def test_a_crash_is_an_unexpected_exit_with_its_status(self, exporter: Exporter) -> None:
         """A program that ends with a status it should not have counts as expected=false."""
         exporter.supervisord.ctl("start", "crash")
-        eventually(lambda: exporter.state("crash") == {"exited"})
+        eventually(lambda: exporter.is_now("crash", "exited"))
         eventually(lambda: exporter.exits("crash", "false") == 1)
         status = exporter.series()["supervisord_process_exit_status"]
         assert status[labels(name="crash", group="crash")] == 3
@@ -130,7 +136,7 @@ class TestProcesses:
     def test_each_try_that_ends_too_soon_is_a_start_and_an_exit(self, exporter: Exporter) -> None:
         """A program that never stays up counts a start and an exit a try, and turns fatal."""
         exporter.supervisord.ctl("start", "short")
-        eventually(lambda: exporter.state("short") == {"fatal"})
+        eventually(lambda: exporter.is_now("short", "fatal"))
         eventually(lambda: exporter.exits("short", "false") == 2)
         assert exporter.starts("short") == 2
 
@@ -139,10 +145,10 @@ class TestProcesses:
         exporter.supervisord.configure("halted", SLEEP, AT_ONCE)
         exporter.supervisord.ctl("update", "halted")
         exporter.supervisord.ctl("stop", "halted")
-        eventually(lambda: exporter.state("halted") == {"stopped"})
+        eventually(lambda: exporter.is_now("halted", "stopped"))
         eventually(lambda: exporter.exits("halted", "true") == 1)
         exporter.supervisord.ctl("start", "halted")
-        eventually(lambda: exporter.state("halted") == {"running"})
+        eventually(lambda: exporter.is_now("halted", "running"))
         eventually(lambda: exporter.starts("halted") == 2)
         assert exporter.exits("halted", "false") == 0
 
@@ -210,7 +216,7 @@ class TestTargets:
         ]
         eventually(lambda: exporter.targets("workers.json") == expected, seconds=20)
         exporter.supervisord.ctl("stop", "worker-v7")
-        eventually(lambda: exporter.state("worker-v7") == {"stopped"})
+        eventually(lambda: exporter.is_now("worker-v7", "stopped"))
         assert exporter.targets("workers.json") == expected
         exporter.supervisord.ctl("remove", "worker-v7")
         eventually(lambda: exporter.targets("workers.json") == [], seconds=20)

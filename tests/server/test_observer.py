@@ -107,12 +107,15 @@ async def test_a_deployment_that_the_server_cannot_count(temporal_server: DevSer
     deployment = f'a "shop" {uuid4().hex[:6]}'
     observer = Observer(client, deployment)
     async with foreign_worker(client, deployment, "v1"):
-        await until(lambda: _registered(observer, "v1"), seconds=20)
-        seen = await observer.observe()
-        assert seen.version("v1").open_runs is None
-        assert seen.problems == (
-            f"the server cannot count the runs of a deployment called {deployment!r}",
-        )
+
+        async def uncounted() -> bool:
+            seen = await observer.observe()
+            assert seen.version("v1").open_runs is None
+            return seen.version("v1").described and seen.problems == (
+                f"the server cannot count the runs of a deployment called {deployment!r}",
+            )
+
+        await until(uncounted, seconds=20)
 
 
 async def test_new_runs_that_nobody_takes(temporal_server: DevServer) -> None:

@@ -239,7 +239,9 @@ def test_ten_builds_in_a_row(stack: StackClone) -> None:
         eventually(lambda b=build_id: stack.rollout_status()["current"] == b, seconds=90)  # type: ignore[misc]
 
     def gone() -> bool:
-        assert [v["build_id"] for v in stack.rollout_status()["versions"]] == ["b9"]
+        status = stack.rollout_status()
+        left = {v["build_id"]: (v["process"], v["evidence"]) for v in status["versions"]}
+        assert set(left) == {"b9"}, (status["reason"], left)
         return True
 
     eventually(gone, seconds=300)

@@ -44,7 +44,8 @@ class PrivateSupervisord:
         self.folder = Path(tempfile.mkdtemp(prefix="sv-", dir="/tmp"))
         self.socket = self.folder / "s.sock"
         self.rpc = Supervisor(self.socket)
-        self._environ = {**os.environ, **(environ or {})}
+        own = {"ROLLOUT_HOME": str(self.folder)}  # whatever its programs write is here
+        self._environ = {**os.environ, **own, **(environ or {})}
         self._config = self.folder / "supervisord.conf"
         self._config.write_text(_CONFIG)
         (self.folder / "programs").mkdir()

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from rollout.controller.background import Background
-from rollout.core.actions import Action, RemoveProgram, StartProgram, Verify
-from rollout.temporal.routing import Refused
+from rollout.core.actions import Action, DeleteVersion, RemoveProgram, StartProgram, Verify
+from rollout.temporal.routing import Overtaken, Refused
 from tests.support.waiting import until
 
 
@@ -125,8 +125,26 @@ async def test_it_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not failures
 
 
+async def test_what_was_overtaken_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the routing changes in between, what is planned again is tried at once."""
+    clock = [0.0]
+    monkeypatch.setattr("rollout.controller.background._now", lambda: clock[0])
+    begun: list[float] = []
+
+    async def work() -> None:
+        begun.append(clock[0])
+        raise Overtaken("the routing has changed")
+
+    background = Background()
+    for clock[0] in range(20):
+        with pytest.raises(Refused, match="routing has changed"):
+            await background.perform(RemoveProgram("v1"), work)
+    assert begun == list(range(20))
+
+
 @pytest.mark.parametrize(
-    ("action", "longest"), [(StartProgram("v1"), 10), (RemoveProgram("v1"), 120)]
+    ("action", "longest"),
+    [(StartProgram("v1"), 10), (RemoveProgram("v1"), 120), (DeleteVersion("v1"), 30)],
 )
 async def test_the_longest_pause(
     action: Action, longest: float, monkeypatch: pytest.MonkeyPatch
