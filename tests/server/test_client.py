@@ -168,7 +168,7 @@ class TestGreeting:
         code, out, err = await run_client(address)
         assert (code, out, err.count("\n")) == (1, "", 1)
         assert f"Temporal is not reachable at {address}" in err
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 25  # it would wait for 30 s
 
     async def test_ctrl_c(self, temporal_server: DevServer, name: str) -> None:
         """Ctrl-C while it waits is exit code 130, without a traceback."""

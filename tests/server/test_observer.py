@@ -285,6 +285,7 @@ async def test_calls_do_not_grow_with_versions(temporal_server: DevServer, numbe
 
         async def at_rest() -> bool:
             seen = await observer.observe("b0")
+            await asyncio.sleep(1)  # a controller looks no more often
             return observer.pace == RESTING and all(v.described for v in seen.versions)
 
         await until(at_rest, seconds=90)

@@ -1,4 +1,4 @@
-"""Whole rollouts on a real stack: a bad build, a false promise, and ten builds in a row."""
+"""Whole rollouts on a real stack: a bad build, a false promise, and builds that come and go."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def stack() -> Iterator[StackClone]:
         )
         up = clone.up()
         assert up.returncode == 0, up.stdout
-        eventually(lambda: clone.rollout_status()["current"] == "v1", seconds=30)
+        eventually(lambda: clone.api_status()["current"] == "v1", seconds=30)
         yield clone
 
 
@@ -93,9 +93,9 @@ def test_a_failing_build_is_rolled_back_by_itself(stack: StackClone) -> None:
     """A build that fails three activities in ten goes back within its first step, and stays out."""
     add(stack, "bad", "--app", "tests.support.faulty_builds")
     rollout(stack, "to", "bad")
-    eventually(lambda: (stack.rollout_status()["ramping"] or {}).get("build_id") == "bad")
+    eventually(lambda: (stack.api_status()["ramping"] or {}).get("build_id") == "bad")
     eventually(lambda: version(stack, "bad")["blocked"], seconds=60)
-    eventually(lambda: stack.rollout_status()["ramping"] is None, seconds=10)
+    eventually(lambda: stack.api_status()["ramping"] is None, seconds=10)
     status = stack.rollout_status()
     assert (status["current"], status["phase"]) == ("v1", "blocked")
     assert "% of bad's activities failed" in status["reason"]
@@ -118,13 +118,13 @@ def test_a_false_promise_is_refused(stack: StackClone) -> None:
     assert "order-" in said
     assert "event" in said
     rollout(stack, "to", "v1.5")
-    status = eventually(
-        lambda: (s := stack.rollout_status())["phase"] == "blocked" and s, seconds=60
-    )
+    status = eventually(lambda: (s := stack.api_status())["phase"] == "blocked" and s, seconds=60)
     assert "v1.5 is not compatible: order-" in status["reason"]
     assert (status["current"], status["ramping"]) == ("v1", None)
     rollout(stack, "to", "v1")
-    assert "stopped and removed worker-v1.5" in rollout(stack, "retire", "v1.5")
+    # Its orders have moved back by then, and new runs no longer wait for a worker of v1.
+    removed = "stopped and removed worker-v1.5"
+    eventually(lambda: removed in rollout(stack, "retire", "v1.5"), seconds=90)
 
 
 def test_rollback_by_command(stack: StackClone) -> None:
@@ -133,7 +133,7 @@ def test_rollback_by_command(stack: StackClone) -> None:
     stack.edit("rollout.toml", 'target = "v1"', 'target = "v9"\npace = "all-at-once"')
     # A version that is blocked is not kept: here it stays until the next test.
     stack.edit("rollout.toml", SUNSET, SUNSET.replace("2s", "manual"))
-    eventually(lambda: stack.rollout_status()["current"] == "v9", seconds=40)
+    eventually(lambda: stack.api_status()["current"] == "v9", seconds=40)
     eventually(lambda: (version(stack, "v9")["open_runs"] or 0) > 3, seconds=30)
     said = rollout(stack, "rollback", "--move-back")
     assert "all new runs go to v1" in said
@@ -166,7 +166,7 @@ async def test_kept_stopped_and_needed_again(stack: StackClone) -> None:
     assert stack.states()["worker-v9"] == "RUNNING"
 
     stack.edit("rollout.toml", "keep = 1", "keep = 0")
-    eventually(lambda: stack.states()["worker-v9"] == "STOPPED")
+    eventually(lambda: stack.states()["worker-v9"] == "STOPPED", seconds=60)
     client = await Client.connect(f"127.0.0.1:{stack.ports['TEMPORAL_PORT']}")
     run = await client.start_workflow(
         "Order",
@@ -218,39 +218,39 @@ def test_owners(stack: StackClone) -> None:
     )
     assert set_manager.returncode == 0, set_manager.stdout
     theirs = "someone@else manages this deployment"
-    eventually(lambda: stack.rollout_status()["reason"] == theirs)
+    eventually(lambda: stack.api_status()["reason"] == theirs)
     assert "someone@else" in rollout(stack, "adopt")
     assert stack.rollout_status()["phase"] == "paused"
     stack.edit("rollout.toml", "paused = true", "paused = false")
 
 
 @pytest.mark.timeout(600)  # the server's poller memory alone is a minute
-def test_ten_builds_in_a_row(stack: StackClone) -> None:
-    """Ten builds come and go: no leftover of any kind, and nobody else's pid ever changes."""
+def test_builds_in_a_row(stack: StackClone) -> None:
+    """Five builds come and go: no leftover of any kind, and nobody else's pid ever changes."""
     supervisord = psutil.Process(int((stack.root / "var/run/supervisord.pid").read_text()))
     others = ("temporal", "prometheus", "exporter", "rollout", "load")
     pids = {name: stack.supervisorctl("pid", name).stdout for name in others}
     handles = len(os.listdir(f"/proc/{supervisord.pid}/fd"))  # noqa: PTH208
 
-    builds = [f"b{number}" for number in range(10)]
+    builds = [f"b{number}" for number in range(5)]
     for build_id in builds:
         add(stack, build_id, "--app", "workers.builds.v1")
         rollout(stack, "to", build_id)
-        eventually(lambda b=build_id: stack.rollout_status()["current"] == b, seconds=90)  # type: ignore[misc]
+        eventually(lambda b=build_id: stack.api_status()["current"] == b, seconds=90)  # type: ignore[misc]
 
     def gone() -> bool:
-        status = stack.rollout_status()
+        status = stack.api_status()
         left = {v["build_id"]: (v["process"], v["evidence"]) for v in status["versions"]}
-        assert set(left) == {"b9"}, (status["reason"], left)
+        assert set(left) == {"b4"}, (status["reason"], left)
         return True
 
     eventually(gone, seconds=300)
     files = {path.name for path in (stack.root / "workers/programs").iterdir()}
-    assert files == {"worker-b9.ini"}
-    assert set(stack.states()) == {*others, "worker-b9"}
+    assert files == {"worker-b4.ini"}
+    assert set(stack.states()) == {*others, "worker-b4"}
     targets = json.loads((stack.root / "var/targets/workers.json").read_text())
-    assert [group["labels"]["build_id"] for group in targets] == ["b9"]
-    eventually(lambda: exported_builds(stack) == {"b9"})
+    assert [group["labels"]["build_id"] for group in targets] == ["b4"]
+    eventually(lambda: exported_builds(stack) == {"b4"})
     assert {name: stack.supervisorctl("pid", name).stdout for name in others} == pids
     eventually(lambda: len(os.listdir(f"/proc/{supervisord.pid}/fd")) <= handles)  # noqa: PTH208
     crossed = scrape(stack.ports["LOAD_METRICS_PORT"])["client_version_crossings_total"]

@@ -73,14 +73,14 @@ def runs(clone: StackClone, query: str) -> int:
 
 def test_the_switchover(stack: StackClone) -> None:
     """v2 takes over step by step, v1 drains and is stopped; no run fails, and none crosses."""
-    eventually(lambda: stack.rollout_status()["ramping"], seconds=40)
+    eventually(lambda: stack.api_status()["ramping"], seconds=40)
     before = time.time()
 
     # Too early: status says so and counts the runs, and stopping loses nothing.
     said = against(stack, "v1")
     assert "of new runs go to v1" in said["routing"]
     assert "open on v1" in said["open_runs"]
-    eventually(lambda: stack.rollout_status()["current"] == "v2", seconds=60)
+    eventually(lambda: stack.api_status()["current"] == "v2", seconds=60)
     waiting = version(stack, "v1")["open_runs"]
     assert waiting > 0
     stack.supervisorctl("stop", "worker-v1")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,6 +142,16 @@ class StackClone:
             check=True,
         )
         status: dict[str, Any] = json.loads(done.stdout)
+        return status
+
+    def api_status(self) -> dict[str, Any]:
+        """The same as its controller serves it, for those who ask again and again.
+
+        Raises `OSError` while nobody answers, and `LookupError` while nothing has been seen.
+        """
+        url = f"http://127.0.0.1:{self.ports['ROLLOUT_METRICS_PORT']}/api/v1/status"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            status: dict[str, Any] = json.load(answer)["deployments"][0]
         return status
 
     def processes(self) -> list[psutil.Process]:

@@ -49,8 +49,8 @@ async def until(condition: Callable[[], Awaitable[T]], *, seconds: float = 30) -
 
 
 def _pause(began: float) -> float:
-    """Seconds until the next look: as long as this one took, for others need the machine as well.
+    """Seconds until the next look: twice what this one took, for others need the machine as well.
 
     A look that starts a command would otherwise keep a core busy for as long as it waits.
     """
-    return max(_PERIOD, time.monotonic() - began)
+    return max(_PERIOD, 2 * (time.monotonic() - began))
