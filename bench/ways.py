@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from bench.arena import Arena, LoadUnderWay
 from rollout.base.exit import Failure
@@ -89,12 +90,17 @@ async def _until_safe_to_stop(arena: Arena, build_id: str) -> None:
     deadline = time.monotonic() + limit
     observer = Observer(await Client.connect(arena.address), _DEPLOYMENT)
     while True:
-        verdict = safe_to_stop(await observer.observe(), build_id, None, datetime.now(timezone.utc))
-        if verdict.safe_to_stop:
-            log.info("safe to stop", build_id=build_id)
-            return
-        if time.monotonic() > deadline:
+        try:
+            seen = await observer.observe()
+        except RPCError as error:  # under load a look may take too long; the next one may not
+            against = error.message
+        else:
+            verdict = safe_to_stop(seen, build_id, None, datetime.now(timezone.utc))
+            if verdict.safe_to_stop:
+                log.info("safe to stop", build_id=build_id)
+                return
             against = "; ".join(point.detail for point in verdict.evidence if not point.ok)
+        if time.monotonic() > deadline:
             raise Failure(f"{build_id} was not safe to stop within {limit:.0f} s: {against}")
         await asyncio.sleep(0.5)
 

@@ -167,14 +167,14 @@ class TestTrampoline:
         """A subscription begun on v1 goes on where it was on an incompatible v2, in one new run."""
         with worker(temporal_server, tmp_path, name, "v1", "compatible") as v1:
             settled(v1)
-            words = ("client", "subscribe", "--task-queue", name, "--cycles", "8")
+            words = ("client", "subscribe", "--task-queue", name, "--cycles", "16")
             subscribing = Command(python(*words), environ(temporal_server), tmp_path)
             try:
                 pinned = await order(client, name, 10)
                 await begun(client, name, "v1", 2)
                 with worker(temporal_server, tmp_path, name, "v2", "incompatible") as v2:
                     settled(v2)
-                    eventually(lambda: subscribing.returncode is not None, seconds=60)
+                    eventually(lambda: subscribing.returncode is not None, seconds=90)
             finally:
                 subscribing.end()
             assert builds(await pinned.result()) == {"v1"}
@@ -183,9 +183,9 @@ class TestTrampoline:
         told = subscribing.log_file.read_text().splitlines()[-1]
         result = await client.get_workflow_handle(begins).result()
         assert told == as_text(result["builds"])
-        assert len(result["builds"]) == 8
+        assert len(result["builds"]) == 16
         moved_after = result["builds"].index("v2")
-        assert result["builds"] == ["v1"] * moved_after + ["v2"] * (8 - moved_after)
+        assert result["builds"] == ["v1"] * moved_after + ["v2"] * (16 - moved_after)
         assert moved_after > 0
         runs = [run async for run in client.list_workflows(f"WorkflowId='{begins}'")]
         assert len(runs) == 2
