@@ -27,7 +27,7 @@ test: setup ## lint, type check, and all tests (some of them: TESTS=tests/server
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder $(TESTS)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-unit: ## the quick tests alone: pure, no server, no linter, no types
 	@$(PYTHON) -m rollout.install.bootstrap --dev

@@ -6,6 +6,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 import tests.support.examples  # noqa: F401 - the profile of the quick tests
 from tests.support.temporal_server import DevServer
@@ -15,17 +17,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes begins first; of those that start whole stacks one runs at a time.
+class _OneStackAtATime(LoadFileScheduling):  # type: ignore[misc]
+    """The tests of a file stay together, and those that start whole stacks run one after another.
 
-    Two stacks under load keep two cores busy, and then wait for each other. The tests of any
-    other file stay together, for they share what is started for them.
+    Two stacks under load keep two cores busy, and then wait for each other.
     """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "stack" if file.startswith("tests/stack/") or file.endswith("bench.py") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Whatever ``--dist`` says."""
+    return _OneStackAtATime(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes begins first, so that the rest does not wait for it at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
-    for item in items:
-        lane = "stack" if item.get_closest_marker("stack") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(lane))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from rollout.base.settings import ROOT
 from tests.support.waiting import eventually
 from tests.support.worker_process import python
 
-pytestmark = [pytest.mark.temporal, pytest.mark.stack]
+pytestmark = pytest.mark.temporal
 
 
 def test_switchover() -> None:
