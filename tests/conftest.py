@@ -17,15 +17,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_WITH_LOAD = (
+    *("test_rollouts.py", "test_truth.py", "test_switchover.py", "test_stack.py"),
+    "test_bench.py",
+)
+
+
 class _OneStackAtATime(LoadFileScheduling):  # type: ignore[misc]
-    """The tests of a file stay together, and those that start whole stacks run one after another.
+    """The tests of a file stay together, and those of whole stacks with load run one by one.
 
     Two stacks under load keep two cores busy, and then wait for each other.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return "stack" if file.startswith("tests/stack/") or file.endswith("bench.py") else file
+        return "stack" if file.endswith(_WITH_LOAD) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
