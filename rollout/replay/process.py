@@ -57,9 +57,11 @@ async def replay_command(
         programs: Sequence[Program] = filed
     else:
         environments = {each.namespec: each.environment for each in filed}
-        programs = [replace(p, environment=environments.get(p.namespec)) for p in loaded]
+        programs = [
+            replace(p, environment=environments.get(p.namespec), from_files=True) for p in loaded
+        ]
     for worker in workers(programs, environ):
-        if (worker.deployment, worker.build_id) == (deployment, build_id):
+        if (worker.deployment, worker.build_id) == (deployment, build_id) and worker.is_runner:
             return ReplayCommand(
                 build_id=build_id,
                 words=worker.invocation("--replay"),

@@ -18,6 +18,7 @@ from xml.parsers.expat import ExpatError
 
 from rollout.base.exit import Failure
 from rollout.base.settings import SOCKET
+from rollout.supervision.environments import Environments
 from rollout.supervision.programs import Program, namespec
 
 __all__ = [
@@ -98,9 +99,13 @@ class Supervisor:
     ``timeout`` seconds, and `Failure` with supervisord's reason where it refuses.
     """
 
-    def __init__(self, path: Path = SOCKET, *, timeout: float = 5.0) -> None:
+    def __init__(
+        self, path: Path = SOCKET, *, timeout: float = 5.0, conf: Path | None = None
+    ) -> None:
+        """``conf``: the file that it was started with; None: as its command line says."""
         self._path = path
         self._timeout = timeout
+        self._environments = Environments(conf)
 
     async def pid(self) -> int:
         """The process id of supervisord itself."""
@@ -115,8 +120,12 @@ class Supervisor:
         return _process(await self._call("getProcessInfo", name))
 
     async def config(self) -> list[Program]:
-        """Every configured process, ordered by name, those not loaded included."""
-        return [_program(info) for info in await self._call("getAllConfigInfo")]
+        """Every configured process, ordered by name, those not loaded included.
+
+        Its environment is that of supervisord's files, where they name a version and can be read.
+        """
+        programs = [_program(info) for info in await self._call("getAllConfigInfo")]
+        return self._environments.complete(programs, await self.pid())
 
     async def start(self, name: str, *, wait: bool = False, timeout: float = 60.0) -> None:
         """Start ``name``; with ``wait`` return once it is RUNNING. Started already is fine."""
@@ -226,4 +235,5 @@ def _program(info: dict[str, Any]) -> Program:
         autostart=info["autostart"],
         log_file=next((Path(log) for log in logs if log.startswith("/")), None),
         directory=Path(info["directory"]) if info["directory"] != "none" else None,
+        from_files=False,
     )
