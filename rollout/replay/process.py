@@ -21,7 +21,7 @@ from rollout.base.last_words import sentence
 from rollout.base.settings import ROOT, SUPERVISORD_CONF
 from rollout.supervision import conf as supervisor_conf
 from rollout.supervision.programs import Program, workers
-from rollout.supervision.rpc import NotRunning, Supervisor, socket_path
+from rollout.supervision.rpc import NotRunning, Supervisor, own_url
 
 __all__ = ["ReplayCommand", "replay_command", "run_replay"]
 
@@ -52,7 +52,7 @@ async def replay_command(
     """
     filed = (await asyncio.to_thread(supervisor_conf.read, SUPERVISORD_CONF)).programs
     try:
-        loaded = await (supervisor or Supervisor(socket_path(environ))).config()
+        loaded = await (supervisor or Supervisor(own_url(environ))).config()
     except NotRunning:
         programs: Sequence[Program] = filed
     else:
