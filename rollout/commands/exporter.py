@@ -22,7 +22,7 @@ from rollout.exporter.listener import Event, claim_stdout, listen, stdin_reader
 from rollout.exporter.loop import watch_deployment, watch_supervisor
 from rollout.exporter.own_starts import count_start
 from rollout.exporter.processes import ProcessMetrics
-from rollout.supervision.rpc import Supervisor, socket_path
+from rollout.supervision.rpc import Supervisor, own_url
 
 log = structlog.get_logger("metrics")
 
@@ -104,7 +104,7 @@ async def _run(options: argparse.Namespace) -> int:
         if name := deployment.deployment:
             nudge(name)
 
-    supervisor = Supervisor(socket_path())
+    supervisor = Supervisor(own_url())
     if supervised:
         await _count_this_start(supervisor, processes)
     forever = [

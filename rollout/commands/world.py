@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from rollout.base.exit import Failure
-from rollout.base.settings import ROLLOUT_FILE, SOCKET
+from rollout.base.settings import HOME, ROLLOUT_FILE, SOCKET
 from rollout.supervision.rpc import Supervisor
 from rollout.supervision.surroundings import World, adopt, of_running_stack, of_supervisord
 
@@ -38,9 +38,9 @@ def enter(
     _elsewhere.set(elsewhere)
     # What is logged on the way is no part of what a command prints.
     structlog.configure(logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr))
-    if elsewhere or "SUPERVISOR_SERVER_URL" in environ:
+    if elsewhere or ("SUPERVISOR_SERVER_URL" in environ and not HOME.is_set_up):
         return
-    world = of_running_stack() or _behind_the_socket()
+    world = _world_here()
     if world is None:
         return
     differences = adopt(world, environ)
@@ -50,6 +50,13 @@ def enter(
     if changes:
         raise Failure(f"{told}: unset it, or say --elsewhere to leave the stack that runs here be")
     print(f"! {told}; the running stack's is asked (--elsewhere: this shell's)", file=sys.stderr)
+
+
+def _world_here() -> World | None:
+    """That of the home that was set up, as its rollout.ini says; else of the running stack."""
+    if HOME.is_set_up:
+        return World.of(HOME.environment)
+    return of_running_stack() or _behind_the_socket()
 
 
 def _behind_the_socket() -> World | None:

@@ -21,7 +21,7 @@ from rollout.base.last_words import sentence
 from rollout.base.settings import ROOT, SUPERVISORD_CONF
 from rollout.supervision import conf as supervisor_conf
 from rollout.supervision.programs import Program, workers
-from rollout.supervision.rpc import NotRunning, Supervisor, socket_path
+from rollout.supervision.rpc import NotRunning, Supervisor, own_url
 
 __all__ = ["ReplayCommand", "replay_command", "run_replay"]
 
@@ -52,14 +52,16 @@ async def replay_command(
     """
     filed = (await asyncio.to_thread(supervisor_conf.read, SUPERVISORD_CONF)).programs
     try:
-        loaded = await (supervisor or Supervisor(socket_path(environ))).config()
+        loaded = await (supervisor or Supervisor(own_url(environ))).config()
     except NotRunning:
         programs: Sequence[Program] = filed
     else:
         environments = {each.namespec: each.environment for each in filed}
-        programs = [replace(p, environment=environments.get(p.namespec)) for p in loaded]
+        programs = [
+            replace(p, environment=environments.get(p.namespec), from_files=True) for p in loaded
+        ]
     for worker in workers(programs, environ):
-        if (worker.deployment, worker.build_id) == (deployment, build_id):
+        if (worker.deployment, worker.build_id) == (deployment, build_id) and worker.is_runner:
             return ReplayCommand(
                 build_id=build_id,
                 words=worker.invocation("--replay"),

@@ -153,7 +153,7 @@ def _problems_with(conf: Path, file: Path, text: str) -> list[str]:
 def _including(conf: Path, candidate: Path) -> str:
     """The text of ``conf``, which includes ``candidate`` as well."""
     text, found = _FILES.subn(
-        lambda match: f"{match[0]}{candidate.relative_to(conf.parent)} ",
+        lambda match: f"{match[0]}{candidate.absolute()} ",
         conf.read_text(encoding="utf-8"),
         count=1,
     )

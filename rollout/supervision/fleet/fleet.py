@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rollout.base.exit import Failure
 from rollout.base.files import replace
+from rollout.base.home import home_of
 from rollout.base.last_words import last_words
 from rollout.base.settings import DEFAULT_DEPLOYMENT, ROOT
 from rollout.base.waiting import until
@@ -59,7 +60,7 @@ class Fleet:
         self._loader = Loader(supervisor, root)
         self._root = root
         self._deployment = deployment
-        self._logs = root / "var" / "log"
+        self._logs = home_of(root).logs
 
     async def add(  # noqa: PLR0913 - each is one flag of a command
         self,

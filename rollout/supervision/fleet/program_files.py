@@ -54,6 +54,7 @@ stdout_logfile_backups = 2
 """
 _PORTS = range(9103, 10_000)  # 9101 and 9102 are the shipped builds' own
 _NEW = ".new"
+_ENDINGS = (".ini", ".conf")  # as a supervisord.conf's include pattern has it
 _LOG_KEPT_SECONDS = 7 * 24 * 3600.0
 # No blank, quote, ; # % or $: in a program file supervisord or the launcher would
 # take each of them for something else than itself.
@@ -187,7 +188,7 @@ def own_sections(folder: Path, section: str) -> list[Path]:
     delete, nor to rewrite.
     """
     found = []
-    for file in sorted(folder.glob("*.ini")):
+    for file in sorted(each for each in folder.glob("*") if each.suffix in _ENDINGS):
         sections = _sections(file)
         if section not in sections:
             continue
