@@ -11,14 +11,16 @@ import asyncio
 import difflib
 import importlib
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rollout import __version__
 from rollout.base.command_line import Parser
-from rollout.base.exit import Misuse
+from rollout.base.exit import Failure, Misuse
 from rollout.base.settings import ROLLOUT_FILE
 
 __all__ = ["COMMANDS", "Command", "command_parser", "dispatch"]
@@ -182,7 +184,7 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
         description=f"{command.text[0].upper()}{command.text[1:]}.",
         epilog="\n  rollout ".join([f"example{'s' if len(lines) > 1 else ''}:", *lines]),
     )
-    getattr(importlib.import_module(command.module), name)(parser)
+    getattr(_imported(name), name)(parser)
     if command.reads_config:
         _add_config(parser, default=argparse.SUPPRESS)
     if command.asks_server:
@@ -193,6 +195,21 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
             "no process here is shown or touched",
         )
     return parser
+
+
+def _imported(name: str) -> ModuleType:
+    """The module of a command. A worker's environment has the packages of some of them alone."""
+    try:
+        return importlib.import_module(COMMANDS[name].module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "rollout").partition(".")[0]
+        if missing == "rollout":
+            raise
+        extra = "worker" if name in ("worker", "replay") else "control"
+        raise Failure(
+            f"`rollout {name}` needs {missing}, which is not installed beside {sys.executable}: "
+            f"pip install 'temporal-worker-rollout[{extra}]'"
+        ) from error
 
 
 def _add_config(parser: argparse.ArgumentParser, default: Any) -> None:  # noqa: ANN401 - argparse's

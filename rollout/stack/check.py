@@ -18,8 +18,9 @@ from collections.abc import Iterator, Sequence
 import psutil
 
 from rollout.base.exit import Misuse
-from rollout.base.listeners import can_listen, describe, holder, is_free
+from rollout.base.listeners import describe, holder, is_free
 from rollout.base.settings import PORTS, SUPERVISORD_CONF, VENV_BIN, metrics_host, port
+from rollout.base.sockets import can_listen
 from rollout.core.config_file import load
 from rollout.stack import self_checks
 from rollout.stack.problem import Problem
