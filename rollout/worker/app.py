@@ -44,6 +44,12 @@ class App:
     fingerprint: str
 
     @property
+    def names(self) -> tuple[str, ...] | None:
+        """What its workflows are called; None where one of them takes runs of any name."""
+        names = [getattr(workflow, _DEFINITION).name for workflow in self.workflows]
+        return None if None in names else tuple(sorted(names))
+
+    @property
     def behaviors(self) -> dict[str, str]:
         """The workflows that say themselves how their runs behave: ``pinned``, ``auto-upgrade``."""
         definitions = [getattr(w, _DEFINITION) for w in self.workflows]
