@@ -20,6 +20,7 @@ from rollout import __version__
 from rollout.base.command_line import Parser
 from rollout.base.exit import Misuse
 from rollout.base.settings import ROLLOUT_FILE
+from rollout.core.config_folder import choose
 
 __all__ = ["COMMANDS", "Command", "command_parser", "dispatch"]
 
@@ -39,6 +40,8 @@ class Command:
     """For its help, a line each, without the word ``rollout``; the function may have its own."""
     reads_config: bool = True
     """Whether ``--config`` may stand behind its name, too."""
+    of_several: bool = False
+    """Whether it is about all deployments of the home, where ``-d`` names none."""
     asks_server: bool = False
     """Whether it asks a Temporal server, which is that of the stack that runs here."""
 
@@ -86,7 +89,12 @@ COMMANDS: Mapping[str, Command] = {
     "logs": _look(
         "commands.logs", "show every process's log, merged by time", "logs -f", reads_config=False
     ),
-    "check": _look("stack.check", "find what is wrong before anything is started", "check --json"),
+    "check": _look(
+        "stack.check",
+        "find what is wrong before anything is started",
+        "check --json",
+        of_several=True,
+    ),
     "to": _steer("intent", "make a build the target of new runs", "to v3"),
     "pause": _steer("intent", "leave traffic as it is", "pause"),
     "resume": _steer("intent", "go on after a pause", "resume"),
@@ -119,6 +127,14 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "adopt": _version("owners", "become the deployment's manager", "adopt"),
     "release": _version("owners", "let anybody change the routing", "release"),
+    "init": _run(
+        "commands.init",
+        "make a home for a deployment, under your own supervisord",
+        "init --deployment shop --task-queue shop --dry-run\n"
+        "init --deployment shop --supervisor unix:///run/supervisor.sock\n"
+        "init --deployment shop --directory ~/rollout --supervisord-conf ~/supervisord.conf",
+        reads_config=False,
+    ),
     "run": _run("commands.run", "run the controller until SIGTERM or Ctrl-C", "run"),
     "worker": _run("commands.worker", "run a worker of one build", reads_config=False),
     "exporter": _run(
@@ -163,7 +179,7 @@ def dispatch(words: Sequence[str]) -> int:
     if given.command not in COMMANDS:
         raise Misuse(_unknown(given.command))
     command = command_parser(given.command)
-    arguments = command.parse_args(given.rest, argparse.Namespace(config=given.config))
+    arguments = _arguments(COMMANDS[given.command], command, given)
     if COMMANDS[given.command].asks_server:
         from rollout.commands import world  # noqa: PLC0415 - not every command needs it
 
@@ -171,6 +187,21 @@ def dispatch(words: Sequence[str]) -> int:
     outcome = arguments.run(arguments)
     code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
     return code
+
+
+def _arguments(
+    command: Command, parser: argparse.ArgumentParser, given: argparse.Namespace
+) -> argparse.Namespace:
+    """Those of ``command``; its ``config`` is the file of the one deployment that it is about."""
+    if not command.reads_config:
+        if given.deployment is not None:
+            raise Misuse(f"-d goes behind {given.command!r}, where that takes one")
+        return parser.parse_args(given.rest, argparse.Namespace(config=given.config))
+    before = argparse.Namespace(config=given.config, deployment=given.deployment)
+    arguments = parser.parse_args(given.rest, before)
+    if arguments.deployment is not None or not command.of_several:
+        arguments.config = choose(arguments.config, arguments.deployment)
+    return arguments
 
 
 def command_parser(name: str, prog: str | None = None) -> Parser:
@@ -185,6 +216,7 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
     getattr(importlib.import_module(command.module), name)(parser)
     if command.reads_config:
         _add_config(parser, default=argparse.SUPPRESS)
+        _add_deployment(parser, default=argparse.SUPPRESS)
     if command.asks_server:
         parser.add_argument(
             "--elsewhere",
@@ -198,6 +230,12 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
 def _add_config(parser: argparse.ArgumentParser, default: Any) -> None:  # noqa: ANN401 - argparse's
     parser.add_argument(
         "--config", type=Path, default=default, metavar="FILE", help="default: rollout.toml"
+    )
+
+
+def _add_deployment(parser: argparse.ArgumentParser, default: Any) -> None:  # noqa: ANN401
+    parser.add_argument(
+        "-d", "--deployment", default=default, metavar="NAME", help="default: the only one"
     )
 
 
@@ -220,12 +258,13 @@ def _parser() -> Parser:
     )
     parser = Parser(
         prog="rollout",
-        usage="%(prog)s [-h] [--version] [--config FILE] COMMAND ...",
+        usage="%(prog)s [-h] [--version] [--config FILE] [-d NAME] COMMAND ...",
         description=f"Move new workflow runs from build to build.\n\n{groups}",
         epilog=_EXAMPLES,
     )
     parser.add_argument("--version", action="version", version=f"rollout {__version__}")
     _add_config(parser, default=ROLLOUT_FILE)
+    _add_deployment(parser, default=None)
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of the above")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its own arguments")
     return parser

@@ -17,6 +17,7 @@ from rollout.base.command_line import Parser, port
 from rollout.base.exit import Failure
 from rollout.base.settings import ROLLOUT_FILE, TARGETS_DIR, metrics_host
 from rollout.controller.nudge import nudge
+from rollout.core.config_folder import choose
 from rollout.exporter.deployment import DeploymentMetrics
 from rollout.exporter.listener import Event, claim_stdout, listen, stdin_reader
 from rollout.exporter.loop import watch_deployment, watch_supervisor
@@ -110,7 +111,7 @@ async def _run(options: argparse.Namespace) -> int:
     forever = [
         stop.wait(),
         watch_supervisor(supervisor, processes, options.targets, told),
-        watch_deployment(supervisor, deployment, options.config),
+        watch_deployment(supervisor, deployment, choose(options.config, None)),
     ]
     if stdout is not None:
         forever.append(listen(await stdin_reader(), functools.partial(os.write, stdout), handle))
