@@ -86,6 +86,13 @@ COMMANDS: Mapping[str, Command] = {
     "history": _look(
         "commands.history", "say what has happened, and when", "history --json", asks_server=True
     ),
+    "list": _look(
+        "commands.list",
+        "show every deployment of the home, a line each",
+        "list\nlist --json | jq -r '.deployments[].phase'",
+        asks_server=True,
+        of_several=True,
+    ),
     "logs": _look(
         "commands.logs", "show every process's log, merged by time", "logs -f", reads_config=False
     ),
@@ -135,7 +142,9 @@ COMMANDS: Mapping[str, Command] = {
         "init --deployment shop --directory ~/rollout --supervisord-conf ~/supervisord.conf",
         reads_config=False,
     ),
-    "run": _run("commands.run", "run the controller until SIGTERM or Ctrl-C", "run"),
+    "run": _run(
+        "commands.run", "run the controller until SIGTERM or Ctrl-C", "run", of_several=True
+    ),
     "worker": _run("commands.worker", "run a worker of one build", reads_config=False),
     "exporter": _run(
         "commands.exporter", "serve processes and versions as metrics", reads_config=False
@@ -194,9 +203,12 @@ def _arguments(
 ) -> argparse.Namespace:
     """Those of ``command``; its ``config`` is the file of the one deployment that it is about."""
     if not command.reads_config:
+        arguments = parser.parse_args(given.rest, argparse.Namespace(config=given.config))
         if given.deployment is not None:
-            raise Misuse(f"-d goes behind {given.command!r}, where that takes one")
-        return parser.parse_args(given.rest, argparse.Namespace(config=given.config))
+            if not hasattr(arguments, "deployment"):
+                raise Misuse(f"`rollout {given.command}` is about no deployment: leave -d out")
+            arguments.deployment = arguments.deployment or given.deployment
+        return arguments
     before = argparse.Namespace(config=given.config, deployment=given.deployment)
     arguments = parser.parse_args(given.rest, before)
     if arguments.deployment is not None or not command.of_several:

@@ -10,7 +10,7 @@ from rollout.base import settings
 from rollout.base.files import alone, is_locked
 from rollout.controller.places import run_file
 
-__all__ = ["is_running", "only_one", "own_identity"]
+__all__ = ["is_running", "only_one", "only_one_of_all", "own_identity"]
 
 _PROBED = 1.0
 """Seconds: `is_running` holds the lock for an instant."""
@@ -30,6 +30,15 @@ def only_one(deployment: str) -> AbstractContextManager[None]:
     path = _lock_file(deployment)
     refusal = f"another controller runs for {deployment} here ({path})"
     return alone(path, refusal, seconds=_PROBED)
+
+
+def only_one_of_all() -> AbstractContextManager[None]:
+    """Hold the lock of this home's controller for every deployment in it.
+
+    Raises `Failure` where another holds it.
+    """
+    path = settings.VAR / "run" / "rollout.lock"
+    return alone(path, f"another controller runs for all of {settings.ROOT} ({path})")
 
 
 def is_running(deployment: str) -> bool:

@@ -52,6 +52,7 @@ async def find(
         looked = ", ".join((*(f"./{name}" for name in _USUAL), *_OF_SYSTEM))
         raise Failure(f"no supervisord.conf found ({looked}): name it with --supervisord-conf FILE")
     conf = conf.absolute()
+    _refuse_unreadable(conf)
     named = _url_in(conf, environ)
     if url and pid is None and named != url:
         pid = await _pid(url, conf, environ)
@@ -72,6 +73,13 @@ async def find(
 def _refuse_missing(conf: Path | None) -> None:
     if conf is not None and not conf.is_file():
         raise Misuse(f"there is no {conf}")
+
+
+def _refuse_unreadable(conf: Path) -> None:
+    try:
+        conf.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise Failure(f"{conf} cannot be read: {error}") from error
 
 
 async def _pid(url: str, conf: Path | None, environ: Mapping[str, str]) -> int | None:
@@ -114,10 +122,6 @@ def _url_in(conf: Path, environ: Mapping[str, str]) -> str | None:
 
 def _include(conf: Path, environ: Mapping[str, str]) -> Path:
     """The first of its include patterns that takes any name in a folder."""
-    try:
-        conf.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise Failure(f"{conf} cannot be read: {error}") from error
     files = plain_options(conf, environ).get("include", {}).get("files", "")
     for word in shlex.split(files):
         pattern = conf.parent / word

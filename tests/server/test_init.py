@@ -77,6 +77,7 @@ class TestFirstDay:
         assert "rollout: make 8b1d0ce current" in home.rollout("history")
         assert "3f9c2ab" in home.rollout("logs", "rollout", "--level", "info")
 
+        assert "its supervisord stays as it is" in home.rollout("stack", "down", code=1)
         eventually(lambda: _safe(home.status(), "3f9c2ab"), seconds=60)
         home.rollout("retire", "3f9c2ab", "--yes")
         assert not (home.include / f"{name}-a.ini").exists()
@@ -99,6 +100,30 @@ class TestFirstDay:
 
         eventually(served)
         assert str(targets) in (home.folder / "prometheus-scrape.yml").read_text()
+
+
+_DEBIAN = Path("/usr/bin")
+
+
+@pytest.mark.skipif(
+    not (_DEBIAN / "supervisord").exists(),
+    reason="Debian's supervisor is not installed here: `apt install supervisor`",
+)
+def test_under_the_supervisor_of_debian(temporal_server: DevServer, name: str) -> None:
+    """Its release runs both programs and a worker, which is seen and may be steered."""
+    supervisord = PrivateSupervisord(programs=_DEBIAN)
+    supervisord.start()
+    try:
+        home = OwnHome(temporal_server, supervisord)
+        home.init("-d", name, "--directory", str(home.folder), *_found_at(supervisord))
+        home.update("rollout", "rollout-exporter")
+        home.worker(name, "3f9c2ab", f"{name}-a")
+        home.rollout("to", "3f9c2ab")
+        eventually(lambda: _is_current(home, "3f9c2ab"))
+        (version,) = home.status()["versions"]
+        assert version["process"] == "RUNNING"
+    finally:
+        supervisord.stop()
 
 
 class TestWhatItWrites:

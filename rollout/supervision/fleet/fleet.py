@@ -153,7 +153,7 @@ class Fleet:
         # A first try that died after it had deleted a file leaves its program loaded;
         # once supervisord has read its files again, only the name tells what it runs.
         gone = {each.program.group for each in before if self._runs(each, build_id)}
-        gone.add(program_files.program_name(build_id))
+        gone.add(program_files.program_name(build_id, self._deployment))
         gone -= {each.program.group for each in after if each.kind == "worker"}
         files = [file for each in mine for file in self._files_of(each.program)]
         return files, {each.program.group for each in mine} | gone
