@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
@@ -46,7 +47,9 @@ async def _run(arguments: argparse.Namespace) -> int:
     if path.is_dir():
         logs.configure("rollout")
         with only_one_of_all():
-            await _Controllers(arguments.metrics_port, only_one).run(path)
+            # Others go on meanwhile, in the same loop.
+            at_once = functools.partial(only_one, seconds=0)
+            await _Controllers(arguments.metrics_port, at_once).run(path)
     else:
         name = follow(path).config.deployment.name
         logs.configure("rollout", deployment_name=name)

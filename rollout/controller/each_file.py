@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
 
 from rollout.base.exit import Failure, Misuse
-from rollout.core.config_folder import is_folder, named
+from rollout.core.config_folder import files_of, is_folder, name_in
 
 __all__ = ["for_each_file"]
 
@@ -29,21 +28,20 @@ async def for_each_file(path: Path, follow: Follow) -> None:
     begun again. What ends the task of a single file is raised.
     """
     if not is_folder(path):
-        ((file, deployment),) = named(path).items()
-        await follow(file, deployment)
+        await follow(path, name_in(path))
         return
     tasks: dict[Path, asyncio.Task[None]] = {}
     told: dict[Path, str] = {}
     try:
         while True:
-            there = named(path)
-            for file in tasks.keys() - there.keys():
+            there = files_of(path)
+            for file in tasks.keys() - set(there):
                 log.info("the file is gone", file=str(file))
                 await _end(tasks.pop(file))
             _tell(tasks, told)
-            for file, deployment in there.items():
+            for file in there:
                 if file not in tasks:
-                    tasks[file] = asyncio.create_task(_one(follow, file, deployment))
+                    tasks[file] = asyncio.create_task(_one(follow, file, name_in(file)))
             await asyncio.sleep(_PERIOD)
     finally:
         for task in tasks.values():
@@ -74,6 +72,6 @@ def _tell(tasks: dict[Path, asyncio.Task[None]], told: dict[Path, str]) -> None:
 
 
 async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel ``task``, and wait for it a while: a cancellation may be swallowed on its way."""
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await task
+    await asyncio.wait({task}, timeout=_PERIOD)

@@ -21,15 +21,15 @@ def own_identity() -> str:
     return f"rollout@{socket.gethostname()}:{settings.ROOT}"
 
 
-def only_one(deployment: str) -> AbstractContextManager[None]:
+def only_one(deployment: str, seconds: float = _PROBED) -> AbstractContextManager[None]:
     """Hold the lock of this checkout's controller for ``deployment``.
 
     Two controllers of one checkout share an identity, so the server cannot tell
-    them apart. Raises `Failure` where another holds it.
+    them apart. Raises `Failure` where another holds it for ``seconds``.
     """
     path = _lock_file(deployment)
     refusal = f"another controller runs for {deployment} here ({path})"
-    return alone(path, refusal, seconds=_PROBED)
+    return alone(path, refusal, seconds=seconds)
 
 
 def only_one_of_all() -> AbstractContextManager[None]:

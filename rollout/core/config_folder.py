@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,11 @@ from tomlkit.exceptions import TOMLKitError
 
 from rollout.base.exit import Misuse
 
-__all__ = ["choose", "files_of", "is_folder", "named"]
+__all__ = ["choose", "files_of", "is_folder", "name_in", "named"]
+
+
+_NAME = re.compile(r"""^\[deployment\][^\[]*?^name *= *["']([^"'\n]+)["']""", re.MULTILINE)
+"""Where it stands in a file that is broken elsewhere."""
 
 
 def is_folder(path: Path) -> bool:
@@ -26,8 +31,23 @@ def files_of(path: Path) -> list[Path]:
 
 
 def named(path: Path) -> Mapping[Path, str]:
-    """The deployment that each file names, however broken the rest of it; else the file's stem."""
-    return {file: _name_in(file) or file.stem for file in files_of(path)}
+    """The deployment of each file at ``path``, as `name_in` has it."""
+    return {file: name_in(file) for file in files_of(path)}
+
+
+def name_in(file: Path) -> str:
+    """The deployment that ``file`` names, whatever else is wrong with it; else the file's stem."""
+    try:
+        text = file.read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        return file.stem
+    try:
+        table = tomlkit.parse(text).unwrap().get("deployment")
+    except TOMLKitError:
+        found = _NAME.search(text)
+        return found[1] if found else file.stem
+    name = table.get("name") if isinstance(table, dict) else None
+    return name if isinstance(name, str) and name else file.stem
 
 
 def choose(path: Path, deployment: str | None) -> Path:
@@ -49,12 +69,3 @@ def choose(path: Path, deployment: str | None) -> Path:
     if deployment is None:
         raise Misuse(f"which deployment? name one with -d: {names}")
     raise Misuse(f"{path} has no deployment {deployment!r}, but {names}")
-
-
-def _name_in(file: Path) -> str | None:
-    try:
-        table = tomlkit.parse(file.read_bytes().decode()).unwrap().get("deployment")
-    except (OSError, UnicodeDecodeError, TOMLKitError):
-        return None
-    name = table.get("name") if isinstance(table, dict) else None
-    return name if isinstance(name, str) and name else None

@@ -83,8 +83,12 @@ def test_every_series_names_its_deployment(home: OwnHome, names: tuple[str, str]
         return True
 
     eventually(all_told)
-    status = json.loads(_get(f"http://{addresses['rollout']}/api/v1/status"))
-    assert [each["deployment"] for each in status["deployments"]] == sorted(names)
+
+    def listed() -> list[str]:
+        status = json.loads(_get(f"http://{addresses['rollout']}/api/v1/status"))
+        return [each["deployment"] for each in status["deployments"]]
+
+    eventually(lambda: listed() == sorted(names))
 
 
 def test_files_come_and_go(home: OwnHome, names: tuple[str, str]) -> None:

@@ -31,6 +31,11 @@ class TestChoose:
         """A file says itself which deployment it is about; one that cannot, by its own name."""
         assert named(folder) == {folder / "b.toml": "shop", folder / "pay.toml": "pay"}
 
+    def test_a_name_in_a_broken_file(self, folder: Path) -> None:
+        """What is wrong elsewhere in it does not make it another's."""
+        (folder / "b.toml").write_text('[deployment]\nname = "shop"\ntarget = \n[gate]\n')
+        assert named(folder)[folder / "b.toml"] == "shop"
+
     def test_by_name(self, folder: Path) -> None:
         """The one that is named; without a name the only one."""
         assert choose(folder, "shop") == folder / "b.toml"
