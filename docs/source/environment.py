@@ -26,8 +26,9 @@ _TEMPORAL = {
 }
 _PLACES = {
     "ROLLOUT_HOME": "the folder that `rollout init` has set up, or with `rollout.toml` and `var/`; "
-    "default: the checkout that the package lies in; else the current folder, `~/.config/rollout` "
-    "or `/etc/rollout`, the first with a `rollout.ini`",
+    "default: the current folder where it has a `rollout.ini`; else the checkout that the package "
+    "lies in; else the current folder where it has a `rollout.toml`; else `~/.config/rollout` or "
+    "`/etc/rollout`, the first with a `rollout.ini`",
     "SUPERVISOR_SERVER_URL": "which supervisord is asked (`unix:///run/supervisor.sock`, "
     "`http://127.0.0.1:9001`); default: as `rollout.ini` says, in a checkout its own; supervisord "
     "sets it in what it starts",

@@ -13,7 +13,7 @@ from client.results import Ran
 from client.score import Score
 from docs.source.markdown import code, sentence, table
 from rollout.base.settings import ROOT
-from rollout.controller.metrics import ControllerMetrics
+from rollout.controller.metrics import ControllerMetrics, Families
 from rollout.core.config import Deployment, RolloutConfig
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.exporter.deployment import DeploymentMetrics
@@ -59,7 +59,7 @@ def alerts() -> str:
 
 
 def _exporter() -> Iterator[Metric]:
-    deployment, processes = DeploymentMetrics(), ProcessMetrics()
+    deployment, processes = DeploymentMetrics("greetings"), ProcessMetrics()
     version = Version("v1", "drained", open_runs=0, workers=1, drained_since=_THEN)
     seen = Observation(
         "greetings", "default", _THEN, current="v1", ramping=Ramp("v2", 10),
@@ -73,7 +73,7 @@ def _exporter() -> Iterator[Metric]:
 
 def _controller() -> Iterable[Metric]:
     registry = CollectorRegistry()
-    served = ControllerMetrics(registry)
+    served = ControllerMetrics(Families(registry), "greetings")
     served.configured(RolloutConfig(deployment=Deployment(target="v1")))
     served.reconciled("ok", "complete")
     return registry.collect()

@@ -49,9 +49,8 @@ class Home:
 
     @property
     def config(self) -> Path:
-        """The rollout.toml; where there is none, the folder with a file for each deployment."""
-        single = self.folder / "rollout.toml"
-        return self.folder if self.is_set_up and not single.exists() else single
+        """The rollout.toml; in a home that was set up, the folder with a file a deployment."""
+        return self.folder if self.is_set_up else self.folder / "rollout.toml"
 
     def enter(self, environ: MutableMapping[str, str] = os.environ) -> None:
         """Set what `environment` says and ``environ`` does not."""
@@ -62,12 +61,15 @@ class Home:
 def find_home(environ: Mapping[str, str] = os.environ) -> Home:
     """The home of this process.
 
-    It is ROLLOUT_HOME; else the checkout that this package lies in; else the first of the current
-    folder, ~/.config/rollout and /etc/rollout that holds a rollout.ini or, the current folder, a
-    rollout.toml; else the current folder. Raises `Misuse` where its rollout.ini is wrong.
+    It is ROLLOUT_HOME; else the current folder with a rollout.ini; else the checkout that this
+    package lies in; else the current folder with a rollout.toml; else the first of
+    ~/.config/rollout and /etc/rollout with a rollout.ini; else the current folder. Raises `Misuse`
+    where its rollout.ini is wrong.
     """
     if named := environ.get("ROLLOUT_HOME"):
         return home_of(Path(named).resolve())
+    if (here := Path.cwd() / HOME_FILE).is_file():
+        return home_of(here.parent)
     if (_CHECKOUT / "supervisord.conf").is_file():
         return home_of(_CHECKOUT)
     return home_of(next(_usual_homes(environ), Path.cwd()))
@@ -80,7 +82,7 @@ def _usual_homes(environ: Mapping[str, str]) -> Iterator[Path]:
     own = (
         environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".config"
     )
-    for folder in (here, Path(own) / "rollout", Path("/etc/rollout")):
+    for folder in (Path(own) / "rollout", Path("/etc/rollout")):
         if (folder / HOME_FILE).is_file():
             yield folder
 

@@ -22,6 +22,7 @@ from rollout import __version__
 from rollout.base.command_line import Parser
 from rollout.base.exit import Failure, Misuse
 from rollout.base.settings import ROLLOUT_FILE
+from rollout.core.config_folder import choose
 
 __all__ = ["COMMANDS", "Command", "command_parser", "dispatch"]
 
@@ -41,6 +42,8 @@ class Command:
     """For its help, a line each, without the word ``rollout``; the function may have its own."""
     reads_config: bool = True
     """Whether ``--config`` may stand behind its name, too."""
+    of_several: bool = False
+    """Whether it is about all deployments of the home, where ``-d`` names none."""
     asks_server: bool = False
     """Whether it asks a Temporal server, which is that of the stack that runs here."""
 
@@ -85,10 +88,22 @@ COMMANDS: Mapping[str, Command] = {
     "history": _look(
         "commands.history", "say what has happened, and when", "history --json", asks_server=True
     ),
+    "list": _look(
+        "commands.list",
+        "show every deployment of the home, a line each",
+        "list\nlist --json | jq -r '.deployments[].phase'",
+        asks_server=True,
+        of_several=True,
+    ),
     "logs": _look(
         "commands.logs", "show every process's log, merged by time", "logs -f", reads_config=False
     ),
-    "check": _look("stack.check", "find what is wrong before anything is started", "check --json"),
+    "check": _look(
+        "stack.check",
+        "find what is wrong before anything is started",
+        "check --json",
+        of_several=True,
+    ),
     "to": _steer("intent", "make a build the target of new runs", "to v3"),
     "pause": _steer("intent", "leave traffic as it is", "pause"),
     "resume": _steer("intent", "go on after a pause", "resume"),
@@ -124,7 +139,17 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "adopt": _version("owners", "become the deployment's manager", "adopt"),
     "release": _version("owners", "let anybody change the routing", "release"),
-    "run": _run("commands.run", "run the controller until SIGTERM or Ctrl-C", "run"),
+    "init": _run(
+        "commands.init",
+        "make a home for a deployment, under your own supervisord",
+        "init --deployment shop --task-queue shop --dry-run\n"
+        "init --deployment shop --supervisor unix:///run/supervisor.sock\n"
+        "init --deployment shop --directory ~/rollout --supervisord-conf ~/supervisord.conf",
+        reads_config=False,
+    ),
+    "run": _run(
+        "commands.run", "run the controller until SIGTERM or Ctrl-C", "run", of_several=True
+    ),
     "worker": _run("commands.worker", "run a worker of one build", reads_config=False),
     "exporter": _run(
         "commands.exporter", "serve processes and versions as metrics", reads_config=False
@@ -168,7 +193,7 @@ def dispatch(words: Sequence[str]) -> int:
     if given.command not in COMMANDS:
         raise Misuse(_unknown(given.command))
     command = command_parser(given.command)
-    arguments = command.parse_args(given.rest, argparse.Namespace(config=given.config))
+    arguments = _arguments(COMMANDS[given.command], command, given)
     if COMMANDS[given.command].asks_server:
         from rollout.commands import world  # noqa: PLC0415 - not every command needs it
 
@@ -176,6 +201,24 @@ def dispatch(words: Sequence[str]) -> int:
     outcome = arguments.run(arguments)
     code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
     return code
+
+
+def _arguments(
+    command: Command, parser: argparse.ArgumentParser, given: argparse.Namespace
+) -> argparse.Namespace:
+    """Those of ``command``; its ``config`` is the file of the one deployment that it is about."""
+    if not command.reads_config:
+        arguments = parser.parse_args(given.rest, argparse.Namespace(config=given.config))
+        if given.deployment is not None:
+            if not hasattr(arguments, "deployment"):
+                raise Misuse(f"`rollout {given.command}` is about no deployment: leave -d out")
+            arguments.deployment = arguments.deployment or given.deployment
+        return arguments
+    before = argparse.Namespace(config=given.config, deployment=given.deployment)
+    arguments = parser.parse_args(given.rest, before)
+    if arguments.deployment is not None or not command.of_several:
+        arguments.config = choose(arguments.config, arguments.deployment)
+    return arguments
 
 
 def command_parser(name: str, prog: str | None = None) -> Parser:
@@ -190,6 +233,7 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
     getattr(_imported(name), name)(parser)
     if command.reads_config:
         _add_config(parser, default=argparse.SUPPRESS)
+        _add_deployment(parser, default=argparse.SUPPRESS)
     if command.asks_server:
         parser.add_argument(
             "--elsewhere",
@@ -221,6 +265,12 @@ def _add_config(parser: argparse.ArgumentParser, default: Any) -> None:  # noqa:
     )
 
 
+def _add_deployment(parser: argparse.ArgumentParser, default: Any) -> None:  # noqa: ANN401
+    parser.add_argument(
+        "-d", "--deployment", default=default, metavar="NAME", help="default: the only one"
+    )
+
+
 def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"did you mean `rollout {near[0]}`?" if near else "`rollout --help` lists them"
@@ -240,12 +290,13 @@ def _parser() -> Parser:
     )
     parser = Parser(
         prog="rollout",
-        usage="%(prog)s [-h] [--version] [--config FILE] COMMAND ...",
+        usage="%(prog)s [-h] [--version] [--config FILE] [-d NAME] COMMAND ...",
         description=f"Move new workflow runs from build to build.\n\n{groups}",
         epilog=_EXAMPLES,
     )
     parser.add_argument("--version", action="version", version=f"rollout {__version__}")
     _add_config(parser, default=ROLLOUT_FILE)
+    _add_deployment(parser, default=None)
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of the above")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its own arguments")
     return parser

@@ -85,7 +85,8 @@ def refuse_elsewhere(what: str) -> None:
 
 def refuse_own_file(path: Path) -> None:
     """Raise `Failure` where another server is asked, and ``path`` steers the stack that is here."""
-    if is_elsewhere() and path.resolve() == ROLLOUT_FILE.resolve():
+    own = ROLLOUT_FILE.resolve()
+    if is_elsewhere() and own in (path.resolve(), path.resolve().parent):
         raise Failure(
             f"{path} is what the stack here follows: with --elsewhere name the other one's own "
             "with --config"

@@ -74,7 +74,7 @@ class Publisher:
 
     def served(self) -> dict[str, Callable[[], object]]:
         """What each path answers with."""
-        return {"/api/v1/status": self._status, "/api/v1/snapshot": self._snapshot}
+        return {"/api/v1/status": self._deployments, "/api/v1/snapshot": self._snapshot}
 
     def announce(self, deployment: str, url: str) -> Callable[[], None]:
         """Leave word where this controller is found, and say how to take that back."""
@@ -91,14 +91,18 @@ class Publisher:
         deeds = tuple(Deed(event.at, event.text) for event in log.events())
         return msgspec.structs.replace(self._last, made_at=datetime.now(timezone.utc), deeds=deeds)
 
-    def _status(self) -> dict[str, Any]:
+    def _deployments(self) -> dict[str, Any]:
+        document = self.status()
+        return {"deployments": [document] if document else []}
+
+    def status(self) -> dict[str, Any] | None:
+        """The document of ``rollout status --json``; None before a first look has succeeded."""
         last, config = self._last, self._config
         if config is None or last.observation is None or last.decided is None:
-            return {"deployments": []}
+            return None
         source = Source("controller", last.address, told_by(last, config))
         now = datetime.now(timezone.utc)
-        document = status_document(config, last.observation, last.decided.plan(), now, source)
-        return {"deployments": [document]}
+        return status_document(config, last.observation, last.decided.plan(), now, source)
 
 
 def told_by(last: Snapshot, config: RolloutConfig) -> list[str]:

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from datetime import datetime, timezone
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -145,7 +146,7 @@ def read(
         raise Unanswered("no controller answers here")
     if not server.is_same(Server(place.address, place.namespace)):
         raise Unanswered(f"the controller here asks {place.address}, namespace {place.namespace}")
-    snapshot = _asked(place) if not patience else _settled(place, deployment, patience)
+    snapshot = _asked(place, deployment) if not patience else _settled(place, deployment, patience)
     if not server.is_same(snapshot.server):
         raise Unanswered(f"the controller here asks {snapshot.address}, {snapshot.namespace}")
     seen = snapshot.observation
@@ -168,20 +169,22 @@ def _announced(deployment: str) -> Announcement | None:
 def _settled(place: Announcement, deployment: str, patience: float) -> Snapshot:
     """What the controller tells once it has looked at the last change that is known here."""
     deadline, nudged = time.monotonic() + patience, nudged_at(deployment)
-    while (snapshot := _asked(place)).is_before(nudged):
+    while (snapshot := _asked(place, deployment)).is_before(nudged):
         if time.monotonic() > deadline:
             raise Unanswered("the controller here has not looked since something was changed")
         time.sleep(_AGAIN)
     return snapshot
 
 
-def _asked(place: Announcement) -> Snapshot:
+def _asked(place: Announcement, deployment: str) -> Snapshot:
     if not place.url.startswith("http://") or not _lives(place.pid):
         raise Unanswered("no controller answers here")
     # No proxy: it is this machine that is asked.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{place.url}/api/v1/snapshot", timeout=_TIMEOUT) as answer:
+        # One controller may follow several deployments; one that follows one needs no query.
+        query = urlencode({"deployment": deployment})
+        with opener.open(f"{place.url}/api/v1/snapshot?{query}", timeout=_TIMEOUT) as answer:
             body = answer.read(_MOST_BYTES)
         found = msgspec.json.decode(body, type=Snapshot)
     except (OSError, urllib.error.URLError, http.client.HTTPException) as error:

@@ -51,7 +51,7 @@ async def read_traffic(
     if kind is None:
         return Traffic()
     found = []
-    queries = (completed_share(kind), _failures(deployment), _p95(deployment, kind))
+    queries = (completed_share(kind, deployment), _failures(deployment), _p95(deployment, kind))
     for answer in await asyncio.gather(*map(prometheus.ask, queries)):
         if isinstance(answer, str):
             return _without_numbers(answer)

@@ -132,9 +132,14 @@ class TestRollout:
             "replacement": "no other version takes the new runs",
         }
         series = scrape(port)
-        assert series["rollout_phase"][labels(phase="complete")] == 1
-        assert series["rollout_target_info"][labels(build_id="v2")] == 1
-        assert series["rollout_reconciles_total"][labels(result="ok")] > 5
+        assert series["rollout_phase"][labels(deployment_name=rollout.name, phase="complete")] == 1
+        assert (
+            series["rollout_target_info"][labels(deployment_name=rollout.name, build_id="v2")] == 1
+        )
+        assert (
+            series["rollout_reconciles_total"][labels(deployment_name=rollout.name, result="ok")]
+            > 5
+        )
         assert controller.stop() == 0
 
     def test_killed_and_started_again(self, rollout: Rollout) -> None:
@@ -242,8 +247,10 @@ class TestReaders:
             assert 0 <= document["age_seconds"] < 10
             assert abs((datetime.now(timezone.utc) - at).total_seconds()) < 20
         series = scrape(port)
-        assert series["rollout_config_ok"] == {labels(): 1}
-        assert 0 < series["rollout_observation_age_seconds"][labels()] < 10
+        assert series["rollout_config_ok"] == {labels(deployment_name=rollout.name): 1}
+        assert (
+            0 < series["rollout_observation_age_seconds"][labels(deployment_name=rollout.name)] < 10
+        )
         assert "rollout_throttled_total" in series
 
         # Steered while the file is broken: the controller follows, and says so.

@@ -15,7 +15,7 @@ import pytest
 from rollout import __version__
 from rollout.base.exit import Misuse
 from rollout.base.settings import ROOT
-from rollout.commands.command_table import COMMANDS, dispatch
+from rollout.commands.command_table import COMMANDS, command_parser, dispatch
 from rollout.commands.supervisorctl import make_plugin
 from rollout.stack import summary
 
@@ -32,6 +32,30 @@ def config(tmp_path: Path) -> Path:
     file = tmp_path / "rollout.toml"
     file.write_text(CONFIG)
     return file
+
+
+class TestDeployment:
+    """``-d``: which of several a command is about."""
+
+    def test_before_and_behind(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """It may stand on either side of the command, and must be there."""
+        wrong = "has no deployment 'shop', but other"
+        for words in (["-d", "shop", "pause"], ["pause", "-d", "shop"]):
+            with pytest.raises(Misuse, match=wrong):
+                dispatch(["--config", str(config), *words])
+        assert dispatch(["-d", "other", "--config", str(config), "pause"]) == 0
+        assert "paused = true" in config.read_text()
+        assert capsys.readouterr().out.startswith("paused: ")
+
+    def test_where_it_means_nothing(self) -> None:
+        """A command that is about no deployment says so."""
+        with pytest.raises(Misuse, match="`rollout stack` is about no deployment: leave -d out"):
+            dispatch(["-d", "shop", "stack", "down"])
+
+    def test_a_command_with_a_default_of_its_own(self) -> None:
+        """What is not said is left to the command."""
+        arguments = command_parser("worker").parse_args(["--build-id", "1"])
+        assert arguments.deployment == "greetings"
 
 
 class TestHelp:

@@ -99,7 +99,7 @@ class CommandWorker:
     @property
     def name(self) -> str:
         """What supervisord calls its first process."""
-        return program_name(self.build_id)
+        return program_name(self.build_id, self.deployment)
 
     @property
     def names(self) -> tuple[str, ...]:
