@@ -88,6 +88,9 @@ COMMANDS: Mapping[str, Command] = {
         "commands.logs", "show every process's log, merged by time", "logs -f", reads_config=False
     ),
     "check": _look("stack.check", "find what is wrong before anything is started", "check --json"),
+    "notify": _look(
+        "commands.notify", "try out whether those are told whom [notify] names", "notify"
+    ),
     "deploy": _steer(
         "deploy",
         "add a build, make it the target, and wait for it",

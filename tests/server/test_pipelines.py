@@ -198,6 +198,39 @@ class TestAbort:
         assert warned.startswith("rollout: v1 takes all new runs already: `rollout rollback`")
 
 
+class TestNotify:
+    """`[notify]` tells of a whole rollout while it goes on."""
+
+    def test_a_whole_rollout(self, pipeline: Pipeline, tmp_path: Path) -> None:
+        """Each change of routing and the end by a real controller; a dead webhook holds nothing."""
+        told = tmp_path / "told"
+        command = f'command = ["sh", "-c", "cat >> {told}"]'
+        more = f'\n[notify]\n{command}\nwebhook = "http://127.0.0.1:1/"\ntries = 2\n'
+        controller = pipeline.begin(more=more)
+        assert pipeline.command("to", "v2", "--wait")[0] == 0
+
+        def events() -> list[str]:
+            return [json.loads(line)["text"] for line in told.read_text().splitlines()]
+
+        expected = [
+            "all new runs go to v1",
+            "v1 takes all new runs",
+            "20 % of new runs go to v2, the others to v1",
+            "60 % of new runs go to v2, the others to v1",
+            "all new runs go to v2",
+            "v2 takes all new runs",
+            "v1 is safe to stop",
+        ]
+        wanted = [f"{pipeline.name}: {text}" for text in expected]
+        eventually(lambda: sorted(events()) == sorted(wanted), seconds=60)
+        assert [text for text in events() if "safe" not in text] == wanted[:-1]
+        eventually(lambda: controller.records("a notification was given up"))
+        code, out, warned = pipeline.command("notify")
+        assert (code, out) == (1, "command: took it\n")
+        assert warned == "webhook: the webhook cannot be reached: ConnectError\n"
+        assert json.loads(told.read_text().splitlines()[-1])["event"] == "test"
+
+
 class TestAgain:
     """Repeating a call is success, and says so."""
 
