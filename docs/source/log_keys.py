@@ -36,10 +36,12 @@ _CONTROLLER = {
     "action": "what was done, in words",
     "calls": "how often the server has said that it is asked too much",
     "changes": "what has changed in `rollout.toml`",
+    "channel": "of a notification: `command`, `webhook` or which of `apprise`",
     "outcome": "of a replay: `passed`, or what broke",
     "phase": "as in `status`",
     "reason": "why, in a sentence",
     "source": "the build whose runs were replayed",
+    "text": "of a notification: what was to be told",
     "error": "what went wrong, in its own words",
     "retry_in_seconds": "when it is tried again",
 }

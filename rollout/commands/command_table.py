@@ -22,6 +22,7 @@ from rollout import __version__
 from rollout.base.command_line import Parser
 from rollout.base.exit import Failure, Misuse
 from rollout.base.settings import ROLLOUT_FILE
+from rollout.commands.answers import answered
 from rollout.core.config_folder import choose
 
 __all__ = ["COMMANDS", "Command", "command_parser", "dispatch"]
@@ -104,7 +105,18 @@ COMMANDS: Mapping[str, Command] = {
         "check --json",
         of_several=True,
     ),
-    "to": _steer("intent", "make a build the target of new runs", "to v3"),
+    "notify": _look(
+        "commands.notify", "try out whether those are told whom [notify] names", "notify"
+    ),
+    "deploy": _steer(
+        "deploy",
+        "add a build, make it the target, and wait for it",
+        "deploy v3 --strategy incompatible --app shop.workflows\n"
+        "deploy v3 --app shop.workflows --timeout 1h --json",
+    ),
+    "to": _steer(
+        "intent", "make a build the target of new runs", "to v3\nto v3 --wait --timeout 30m"
+    ),
     "pause": _steer("intent", "leave traffic as it is", "pause"),
     "resume": _steer("intent", "go on after a pause", "resume"),
     "promote": _steer(
@@ -117,6 +129,7 @@ COMMANDS: Mapping[str, Command] = {
         "send new runs back, at once",
         "rollback\nrollback --to v1\nrollback --move-back",
     ),
+    "abort": _steer("abort", "end what is on its way; no build is blocked", "abort\nabort v3"),
     "add": _version(
         "versions",
         "start workers of a new build",
@@ -181,7 +194,7 @@ examples:
 `rollout COMMAND` for the others. `python -m rollout` is the same command.
 
 exit codes: 0 done, 1 failed or refused, 2 wrong call or rollout.toml, 3 `plan` has changes,
-130 Ctrl-C
+4 rolled back or blocked, 5 still going when the time was up, 130 Ctrl-C
 """
 
 
@@ -194,10 +207,15 @@ def dispatch(words: Sequence[str]) -> int:
         raise Misuse(_unknown(given.command))
     command = command_parser(given.command)
     arguments = _arguments(COMMANDS[given.command], command, given)
-    if COMMANDS[given.command].asks_server:
+    as_json = arguments.json if getattr(arguments, "answers", False) else False
+    return answered(given.command, lambda: _perform(given.command, arguments), as_json=as_json)
+
+
+def _perform(name: str, arguments: argparse.Namespace) -> int:
+    if COMMANDS[name].asks_server:
         from rollout.commands import world  # noqa: PLC0415 - not every command needs it
 
-        world.enter(elsewhere=arguments.elsewhere, changes=COMMANDS[given.command].changes)
+        world.enter(elsewhere=arguments.elsewhere, changes=COMMANDS[name].changes)
     outcome = arguments.run(arguments)
     code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
     return code
@@ -231,6 +249,9 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
         epilog="\n  rollout ".join([f"example{'s' if len(lines) > 1 else ''}:", *lines]),
     )
     getattr(_imported(name), name)(parser)
+    if command.changes and parser.get_default("json") is None:
+        parser.add_argument("--json", action="store_true", help="answer with JSON, for scripts")
+        parser.set_defaults(answers=True)
     if command.reads_config:
         _add_config(parser, default=argparse.SUPPRESS)
         _add_deployment(parser, default=argparse.SUPPRESS)

@@ -16,6 +16,7 @@ from rollout.base.exit import Failure, Misuse
 from rollout.base.names import valid_build_id
 from rollout.base.settings import HOME
 from rollout.base.waiting import until
+from rollout.commands import answers
 from rollout.commands.shared import written
 from rollout.commands.world import refuse_elsewhere
 from rollout.controller.identity import own_identity
@@ -125,8 +126,15 @@ async def add_command(arguments: argparse.Namespace) -> int:
         )
         await _declare(client, build)
     for program in added:
-        print(_said(program))
-    print(f"`rollout to {worker.build_id}` sends new runs there")
+        answers.say(_said(program))
+    answers.note(
+        deployment=worker.deployment,
+        build_id=worker.build_id,
+        programs=[program.name for program in added],
+        changed=not all(program.existed for program in added),
+    )
+    if not getattr(arguments, "goes_on", False):  # as in `rollout deploy`
+        answers.say(f"`rollout to {worker.build_id}` sends new runs there")
     return 0
 
 
@@ -150,7 +158,13 @@ async def _scale(arguments: argparse.Namespace) -> int:
         if names
     ]
     number = f"{wanted} process{'' if wanted == 1 else 'es'}"
-    print(f"{build_id} has {number}{': ' if changes else ' already'}{'; '.join(changes)}")
+    answers.say(
+        f"{build_id} has {number}{': ' if changes else ' already'}{'; '.join(changes)}",
+        deployment=deployment,
+        build_id=build_id,
+        processes=wanted,
+        changed=bool(changes),
+    )
     return 0
 
 

@@ -11,6 +11,7 @@ from temporalio.service import RPCError
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.waiting import until
+from rollout.commands import answers
 from rollout.commands.shared import observe
 from rollout.commands.world import refuse_own_file
 from rollout.controller.identity import is_running
@@ -45,6 +46,7 @@ async def _promote(arguments: argparse.Namespace) -> int:
         print(f"! {followed.warning}", file=sys.stderr)
     seen, decided = await observe(followed.config)
     wanted = promotion(followed.config, seen, decided, full=arguments.full)
+    answers.note(deployment=seen.deployment, build_id=wanted.build_id, percentage=wanted.percentage)
     change(arguments.config, promote=str(wanted))
     after = await _followed(seen.deployment, wanted)
     if after is None:
@@ -56,7 +58,7 @@ async def _promote(arguments: argparse.Namespace) -> int:
     if not has_arrived(wanted, after):
         blocked = after.version(wanted.build_id).blocked
         raise Failure(f"{wanted.build_id} was rolled back meanwhile: {blocked}")
-    print(_told(wanted))
+    answers.say(_told(wanted))
     return 0
 
 

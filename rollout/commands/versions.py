@@ -12,6 +12,7 @@ from rollout.base.command_line import count, port
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.names import valid_build_id
+from rollout.commands import answers
 from rollout.commands.gate_check import warn_of_gate
 from rollout.commands.own_workers import add_command, add_options, is_command
 from rollout.commands.shared import own, see, written
@@ -88,7 +89,13 @@ async def _retry(arguments: argparse.Namespace) -> int:
     change = routing.annotate(version.build_id, again, remove=noted)
     await written(seen.deployment, change, version.build_id)
     beside = ", whatever arguments it gives to runs" if arguments.accept_drift else ""
-    print(f"{version.build_id} may be tried again{beside}")
+    answers.say(
+        f"{version.build_id} may be tried again{beside}",
+        deployment=seen.deployment,
+        build_id=version.build_id,
+        was_blocked=version.blocked,
+        accept_drift=arguments.accept_drift,
+    )
     return 0
 
 
@@ -143,6 +150,14 @@ async def _add(arguments: argparse.Namespace) -> int:
             registered=registered,
         )
         await warn_of_gate(client, config, arguments.build_id)
-    print(f"{added.name} polls, metrics on port {added.metrics_port}, log {added.log_file}")
-    print(f"`rollout to {arguments.build_id}` sends new runs there")
+    again = "was added already, and " if added.existed else ""
+    answers.say(
+        f"{added.name} {again}polls, metrics on port {added.metrics_port}, log {added.log_file}",
+        deployment=name,
+        build_id=arguments.build_id,
+        programs=[added.name],
+        changed=not added.existed,
+    )
+    if not getattr(arguments, "goes_on", False):  # as in `rollout deploy`
+        answers.say(f"`rollout to {arguments.build_id}` sends new runs there")
     return 0

@@ -53,8 +53,9 @@ class Publisher:
         self._change(config=intent.text, config_problem=intent.problem)
 
     def round(self, seen: Observation, decided: Plan) -> None:
-        """What was seen, and what is to be done about it."""
-        self._change(observation=seen, decided=Decision.of(decided), unread=None)
+        """What was seen, and what is to be done about it as the intent is."""
+        target = self._config.deployment.target if self._config else ""
+        self._change(observation=seen, decided=Decision.of(decided, target), unread=None)
 
     def changed(self) -> None:
         """Something was done, or may have been: the look before does not show it."""

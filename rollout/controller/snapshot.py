@@ -24,12 +24,26 @@ from rollout.controller.places import run_file
 from rollout.core.actions import Phase, Plan
 from rollout.core.observation import Observation
 
-__all__ = ["FRESH", "VERSION", "Announcement", "Decision", "Deed", "Snapshot", "Unanswered", "read"]
+__all__ = [
+    "FRESH",
+    "NO_ANSWER",
+    "OTHER_VERSION",
+    "VERSION",
+    "Announcement",
+    "Decision",
+    "Deed",
+    "Snapshot",
+    "Unanswered",
+    "read",
+]
 
-VERSION = 1
+VERSION = 2
 
 FRESH = 15.0
 """Seconds after which a reader looks for itself, rather than to show what the controller saw."""
+
+NO_ANSWER = "no controller answers here"
+OTHER_VERSION = "the controller here is of another version"
 
 _TIMEOUT = 2.0
 _AGAIN = 0.1
@@ -44,13 +58,14 @@ class Decision(msgspec.Struct, frozen=True):
     news: str
     """Equal while the phase and the reason say nothing new."""
     actions: tuple[str, ...] = ()
+    target: str = ""
+    """The build that was wanted when it was decided: the intent beside it may be newer."""
 
     @classmethod
-    def of(cls, decided: Plan) -> Decision:
-        """What there is to tell of a plan."""
-        return cls(
-            decided.phase, decided.reason, repr(decided.news), tuple(map(str, decided.actions))
-        )
+    def of(cls, decided: Plan, target: str) -> Decision:
+        """What there is to tell of a plan for ``target``."""
+        told = tuple(map(str, decided.actions))
+        return cls(decided.phase, decided.reason, repr(decided.news), told, target)
 
     def plan(self) -> Plan:
         """The plan to show; its actions are the controller's, and not to be done again."""
@@ -143,7 +158,7 @@ def read(
     """
     place = _announced(deployment)
     if place is None:
-        raise Unanswered("no controller answers here")
+        raise Unanswered(NO_ANSWER)
     if not server.is_same(Server(place.address, place.namespace)):
         raise Unanswered(f"the controller here asks {place.address}, namespace {place.namespace}")
     snapshot = _asked(place, deployment) if not patience else _settled(place, deployment, patience)
@@ -178,7 +193,7 @@ def _settled(place: Announcement, deployment: str, patience: float) -> Snapshot:
 
 def _asked(place: Announcement, deployment: str) -> Snapshot:
     if not place.url.startswith("http://") or not _lives(place.pid):
-        raise Unanswered("no controller answers here")
+        raise Unanswered(NO_ANSWER)
     # No proxy: it is this machine that is asked.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -190,9 +205,9 @@ def _asked(place: Announcement, deployment: str) -> Snapshot:
     except (OSError, urllib.error.URLError, http.client.HTTPException) as error:
         raise Unanswered(f"the controller here does not answer ({place.url})") from error
     except msgspec.MsgspecError as error:
-        raise Unanswered("the controller here is of another version") from error
+        raise Unanswered(OTHER_VERSION) from error
     if found.version != VERSION:
-        raise Unanswered("the controller here is of another version")
+        raise Unanswered(OTHER_VERSION)
     return found
 
 

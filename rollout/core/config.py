@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -18,13 +19,17 @@ __all__ = [
     "Deployment",
     "Gate",
     "Limits",
+    "Notify",
+    "Occasion",
     "Progressive",
     "Promotion",
     "RolloutConfig",
     "Seconds",
+    "Secret",
     "Step",
     "Sunset",
     "Verification",
+    "WebAddress",
 ]
 
 
@@ -61,6 +66,37 @@ class Promotion(str):
         """Of new runs, to 100."""
         return float(self.rpartition("@")[2])
 
+
+class Secret(str):
+    """Where a text is found that must not stand in the file: ``"env:NAME"`` or ``"file:PATH"``."""
+
+    __slots__ = ()
+
+    def __init__(self, text: str) -> None:
+        """Read ``text``; `ValueError` where it is the secret itself, perhaps."""
+        kind, _, place = text.partition(":")
+        if kind not in ("env", "file") or not place:
+            raise ValueError(
+                'it must be "env:NAME" or "file:PATH", the variable or the file that holds it'
+            )
+
+
+class WebAddress(str):
+    """An ``http(s)://`` URL without a password in it, or a `Secret` that is one."""
+
+    __slots__ = ()
+
+    def __init__(self, text: str) -> None:
+        """Read ``text``; `ValueError` where it is neither."""
+        if not text.startswith(("http://", "https://")):
+            Secret(text)
+        elif "@" in urlsplit(text).netloc or not urlsplit(text).hostname:
+            raise ValueError(
+                'it must be a URL without user and password, or "env:NAME" or "file:PATH"'
+            )
+
+
+Occasion = Literal["routing", "rollback", "block", "hold", "complete", "safe-to-stop"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -216,6 +252,28 @@ class Sunset(_Table, frozen=True, kw_only=True):
     """So many of the last current versions stay as they are, warm for a rollback."""
 
 
+class Notify(_Table, frozen=True, kw_only=True):
+    """``[notify]``: who is told of what happens. Nobody is waited for."""
+
+    events: tuple[Occasion, ...] = get_args(Occasion)
+    """Of what: each change of routing; a build that is rolled back; a rollout that a person must
+    help on; a step held for longer than `max_hold`; a target that takes all new runs; a version
+    with live workers that has become safe to stop."""
+    command: tuple[Name, ...] = ()
+    """A program and its arguments; it gets each event as JSON on stdin, and ends with 0."""
+    webhook: WebAddress | None = None
+    """Where each event is sent as JSON, by POST: a URL, or where to find a secret one."""
+    headers: dict[Name, Secret] = {}
+    """Headers for the webhook, such as `Authorization`."""
+    apprise: tuple[Secret, ...] = ()
+    """Where to find URLs of services that Apprise knows (`pip install apprise`): mail, Slack,
+    Telegram and a hundred others."""
+    timeout: Seconds = Seconds(10)
+    """How long one try may take."""
+    tries: Annotated[int, msgspec.Meta(ge=1, le=20)] = 5
+    """How often each is tried, with longer pauses each time, before that is given up and logged."""
+
+
 class Limits(_Table, frozen=True, kw_only=True):
     """``[limits]``: what the server allows."""
 
@@ -233,3 +291,4 @@ class RolloutConfig(_Table, frozen=True, kw_only=True):
     verify: Verification = Verification()
     sunset: Sunset = Sunset()
     limits: Limits = Limits()
+    notify: Notify | None = None

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import tomlkit
@@ -18,7 +18,14 @@ from rollout.base.exit import Misuse
 from rollout.base.files import alone_in, replace
 from rollout.base.names import UNVERSIONED, valid_build_id, valid_deployment
 from rollout.base.settings import ROLLOUT_FILE
-from rollout.core.config import Delay, Promotion, RolloutConfig, Seconds
+from rollout.core.config import (
+    Delay,
+    Promotion,
+    RolloutConfig,
+    Seconds,
+    Secret,
+    WebAddress,
+)
 from rollout.core.config_lines import line_of, line_of_mistake, without_place
 
 __all__ = ["differences", "edit", "load", "parse", "read_text"]
@@ -110,6 +117,8 @@ def _value(value: object) -> str:
 
 
 def _decode(kind: type, value: object) -> object:
+    if kind in (Secret, WebAddress):
+        return kind(value if isinstance(value, str) else "")
     if kind is Promotion:
         if not isinstance(value, str):
             raise ValueError(f'{value!r} is not a build and a percentage, as "v2@50"')
@@ -193,7 +202,7 @@ def _sentence(path: Place, message: str) -> tuple[Place, str]:
         return (*path, missing[1]), "it is missing"
     if message.startswith("Invalid enum value "):
         value = message.removeprefix("Invalid enum value ")
-        return path, f"{value} is not one of {', '.join(get_args(_kind(path)))}"
+        return path, f"{value} is not one of {', '.join(_words(_kind(path)))}"
     return path, _types(message)
 
 
@@ -214,6 +223,12 @@ def _kind(path: Place) -> Any:  # noqa: ANN401 - any type
         if isinstance(part, str):
             kind = get_type_hints(_table(kind))[part]
     return kind
+
+
+def _words(kind: Any) -> tuple[str, ...]:  # noqa: ANN401 - any type
+    """The words that a value of ``kind`` may be, or each in a list of them."""
+    inner = get_args(kind)
+    return _words(inner[0]) if get_origin(kind) is tuple else inner
 
 
 def _keys(path: Place) -> list[str]:

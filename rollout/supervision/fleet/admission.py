@@ -27,6 +27,13 @@ class Admission:
         self._loader = loader
         self._worker = worker
 
+    async def port_already(self, wanted: int | None) -> int | None:
+        """The port of the program where the same was added before; None where it was not."""
+        port = self._worker.port_in(self._loader.file(self._worker.name))
+        if port is None or wanted not in (None, port):
+            return None
+        return port if await self._loader.members({self._worker.name}) else None
+
     async def refuse_existing(self) -> None:
         """Raise `Failure` where the build has a program, or the program's name is in use."""
         build_id, name = self._worker.build_id, self._worker.name

@@ -77,22 +77,29 @@ class Fleet:
 
         ``registered`` answers whether the server knows the worker and it polls; it
         is asked again and again for ``seconds``. ``flags`` are further words for
-        the worker. Raises `Misuse` or `Failure` with nothing changed; or `Failure`
-        that names the log, with the program left as it is, where the worker does
-        not come up.
+        the worker. A program that is there as it is to be is success. Raises `Misuse`
+        or `Failure` with nothing changed; or `Failure` that names the log, with the
+        program left as it is, where the worker does not come up.
         """
         worker = NewWorker(
             build_id, strategy, self._deployment, app=app, task_queue=task_queue, flags=tuple(flags)
         )
         admission = Admission(self._supervisor, self._loader, worker)
-        await admission.refuse_existing()
-        await admission.refuse_code(self._root)
-        async with self._loader.alone():
+        if await admission.port_already(metrics_port) is None:
             await admission.refuse_existing()
-            port = await admission.port(metrics_port)
-            await self._starting.load(worker.name, worker.render(port))
+            await admission.refuse_code(self._root)
+        async with self._loader.alone():
+            port = await admission.port_already(metrics_port)
+            existed = port is not None
+            if port is None:
+                await admission.refuse_existing()
+                port = await admission.port(metrics_port)
+                await self._starting.load(worker.name, worker.render(port))
+            else:
+                await self._supervisor.start(worker.name)
         file = self._loader.file(worker.name)
-        added = AddedProgram(worker.name, file, port, self._logs / f"{worker.name}.log")
+        log_file = self._logs / f"{worker.name}.log"
+        added = AddedProgram(worker.name, file, port, log_file, existed)
         await self._starting.until_up(added, build_id, registered, seconds)
         return added
 
