@@ -203,6 +203,9 @@ class Verification(_Table, frozen=True, kw_only=True):
     arguments: Literal["warn", "refuse"] = "warn"
     """What becomes of a build that gives an activity or a child other arguments than a run did:
     it passes and that is told, or it gets no traffic until `rollout retry BUILD --accept-drift`."""
+    without_replay: Literal["block", "warn"] = "block"
+    """What becomes of a build that should be replayed and names no command for that
+    (`rollout add --replay`): it gets no traffic, or it passes untried and that is told."""
 
 
 class Sunset(_Table, frozen=True, kw_only=True):
