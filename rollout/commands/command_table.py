@@ -164,6 +164,12 @@ COMMANDS: Mapping[str, Command] = {
         "commands.run", "run the controller until SIGTERM or Ctrl-C", "run", of_several=True
     ),
     "worker": _run("commands.worker", "run a worker of one build", reads_config=False),
+    "replay": _run(
+        "commands.replay",
+        "say of each history on stdin whether a build's code fits",
+        "replay --app shop.workflows --build-id v2",
+        reads_config=False,
+    ),
     "exporter": _run(
         "commands.exporter", "serve processes and versions as metrics", reads_config=False
     ),

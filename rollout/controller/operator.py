@@ -33,6 +33,7 @@ from rollout.core.actions import (
 )
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
+from rollout.core.takeover import UNTRIED
 from rollout.replay.verification import refusing_drift, summary
 from rollout.replay.verify import verify_build
 from rollout.supervision.fleet.fleet import Fleet
@@ -151,6 +152,8 @@ class Operator:
             accepted = known.of_this_code(known.drift_accepted) or "" if known else ""
             found = found if accepted else refusing_drift(found)
         outcome = "passed" if found.passed else summary(found)
+        if found.untried:
+            outcome = f"{UNTRIED}{found.untried}"
         told = summary(found) if found.drifted else outcome
         events.log_verified(build_id, source, f"{told}; accepted {accepted}" if accepted else told)
         noted = {source: Note(seen.version(build_id).fingerprint, outcome)}

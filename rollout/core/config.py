@@ -203,8 +203,13 @@ class Check(_Table, frozen=True, kw_only=True):
 
 
 class Analysis(_Table, frozen=True, kw_only=True):
-    """``[analysis]``: target against current, from Prometheus. Without the table there is none."""
+    """``[analysis]``: target against current. Without the table there is none."""
 
+    source: Literal["prometheus", "server"] = "prometheus"
+    """What is compared: what the workers themselves export to Prometheus, or, where they export
+    nothing, the runs that the server says have failed or timed out. The server knows of no
+    latencies and no activities, and of tasks that fail only where the code does not match the
+    history."""
     window: Seconds = Seconds(60)
     """How far back latencies are compared; failures are counted since the last change of
     traffic."""
@@ -239,6 +244,9 @@ class Verification(_Table, frozen=True, kw_only=True):
     arguments: Literal["warn", "refuse"] = "warn"
     """What becomes of a build that gives an activity or a child other arguments than a run did:
     it passes and that is told, or it gets no traffic until `rollout retry BUILD --accept-drift`."""
+    without_replay: Literal["block", "warn"] = "block"
+    """What becomes of a build that should be replayed and names no command for that
+    (`rollout add --replay`): it gets no traffic, or it passes untried and that is told."""
 
 
 class Sunset(_Table, frozen=True, kw_only=True):

@@ -186,7 +186,7 @@ class GateRun:
 
 @dataclass(frozen=True)
 class BuildSample:
-    """What Prometheus has of one build, over the times of `Measurements`."""
+    """What Prometheus, or the server, has of one build, over the times of `Measurements`."""
 
     build_id: str
     tasks: float = 0.0
@@ -218,7 +218,7 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Measurements:
-    """Target against current, from Prometheus."""
+    """Target against current, from Prometheus or by the server's counts."""
 
     window: float
     """Seconds back to which latencies were compared."""
@@ -234,7 +234,9 @@ class Measurements:
     check_problems: tuple[str, ...] = ()
     """Why checks have no value, a sentence each."""
     problem: str | None = None
-    """Why Prometheus could not be asked; the numbers mean nothing then."""
+    """Why nothing could be asked; the numbers mean nothing then."""
+    source: Literal["prometheus", "server"] = "prometheus"
+    """Who was asked. The server counts runs that ended, and nothing else."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rollout.core.declared import other_code
 from rollout.core.observation import STUCK, Observation, Version
 from rollout.core.shares import falls_short, target_share
+from rollout.core.takeover import UNTRIED
 
 __all__ = ["new_runs_wait", "warnings"]
 
@@ -51,6 +52,7 @@ def _warnings(seen: Observation) -> Iterator[str]:
             yield changed
         if short := falls_short(seen, version.build_id):
             yield short
+        yield from _untried(seen, version)
     for build_id, number in seen.elsewhere.items():
         runs = "run waits" if number == 1 else "runs wait"
         yield (
@@ -60,6 +62,15 @@ def _warnings(seen: Observation) -> Iterator[str]:
     yield from seen.skewed
     if seen.throttled:
         yield "the server refused some questions, because it is asked too often"
+
+
+def _untried(seen: Observation, version: Version) -> Iterator[str]:
+    """Whose runs ``version`` goes on with although nobody has tried whether it can."""
+    if not version.first_activated_at:
+        return
+    for source, outcome in version.verified.items():
+        if outcome.startswith(UNTRIED) and seen.version(source).holding != 0:
+            yield f"runs of {source} were not replayed: {outcome.removeprefix(UNTRIED)}"
 
 
 def _moves(seen: Observation) -> str:

@@ -1,7 +1,8 @@
-"""``python -m workers ... --replay``: whether this build's code would do what each history tells.
+"""The replay program for Python: whether a build's code would do what each history tells.
 
-Histories come in on stdin, one JSON object a line, and one JSON line each goes out to
-stdout. Neither Temporal nor any activity is touched.
+It is `rollout replay --app`, and `rollout worker --replay`: histories come in on stdin, one JSON
+object a line, and one verdict each goes out to stdout (docs/replay-protocol.md). Neither Temporal
+nor any activity is touched.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.core.pace import MOVING, Pace, pace
 from rollout.supervision.rpc import Supervisor
+from rollout.temporal.closed_runs import ClosedRuns
 from rollout.temporal.parts import Parts, PartsReader
 from rollout.temporal.programs import NO_PROGRAMS, Programs, programs_by_build
 from rollout.temporal.rpc import THROTTLED, TIMEOUT, latest, patiently, time_of
@@ -59,6 +60,8 @@ class Observer:
         self.deployment = deployment
         self._supervisor = supervisor
         self._parts = PartsReader(client, deployment, at_once=at_once)
+        self.closed_runs = ClosedRuns(client, deployment, at_once=at_once)
+        """What analysis compares where it goes by the server's counts."""
         self._asked: tuple[str | None, datetime] = (None, datetime.now(timezone.utc))
         self.pace: Pace = MOVING
         """How soon another look is worth its questions, after the last one."""
