@@ -32,7 +32,7 @@ class Command:
 
     group: str
     module: str
-    """Where the function of the command's name is that adds its arguments."""
+    """Where the function is that adds its arguments: of its name, with ``_`` for ``-``."""
     text: str
     """What it is for, for the list of all and as its own help's first sentence."""
     examples: str = ""
@@ -117,9 +117,17 @@ COMMANDS: Mapping[str, Command] = {
         "stop and remove what is safe to stop",
         "retire v1\nretire v1 --force --yes",
     ),
+    "forget-host": _version(
+        "forget_host", "wait no longer for a host that is gone for good", "forget-host web-2"
+    ),
     "adopt": _version("owners", "become the deployment's manager", "adopt"),
     "release": _version("owners", "let anybody change the routing", "release"),
     "run": _run("commands.run", "run the controller until SIGTERM or Ctrl-C", "run"),
+    "host": _run(
+        "commands.host",
+        "run the agent of a worker host; it routes nothing",
+        "host\nhost --name web-2 --bind 10.0.0.12",
+    ),
     "worker": _run("commands.worker", "run a worker of one build", reads_config=False),
     "exporter": _run(
         "commands.exporter", "serve processes and versions as metrics", reads_config=False
@@ -168,6 +176,8 @@ def dispatch(words: Sequence[str]) -> int:
         from rollout.commands import world  # noqa: PLC0415 - not every command needs it
 
         world.enter(elsewhere=arguments.elsewhere, changes=COMMANDS[given.command].changes)
+        if COMMANDS[given.command].group == _STEER:
+            world.refuse_worker_host(arguments.config)
     outcome = arguments.run(arguments)
     code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
     return code
@@ -182,7 +192,7 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
         description=f"{command.text[0].upper()}{command.text[1:]}.",
         epilog="\n  rollout ".join([f"example{'s' if len(lines) > 1 else ''}:", *lines]),
     )
-    getattr(importlib.import_module(command.module), name)(parser)
+    getattr(importlib.import_module(command.module), name.replace("-", "_"))(parser)
     if command.reads_config:
         _add_config(parser, default=argparse.SUPPRESS)
     if command.asks_server:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 
 from temporalio.client import Client
 
+from rollout.agent.lock import is_worker_host
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.server import asked_server
@@ -18,6 +19,8 @@ from rollout.controller.identity import own_identity
 from rollout.controller.nudge import nudge
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import load
+from rollout.core.host_notes import wanted_config
+from rollout.core.hosts import others_with, silence
 from rollout.core.observation import Observation, Version
 from rollout.core.verdict import hinges_on_another_look, queries_hang, safe_to_stop
 from rollout.core.zeros import APART
@@ -44,7 +47,11 @@ async def _retire(arguments: argparse.Namespace) -> int:
     observer = Observer(client, config.deployment.name, supervisor_here())
     seen = await readable(observer.observe())
     version = seen.version(build_id)
-    own(seen, build_id)
+    is_host = not is_elsewhere() and is_worker_host(config.deployment.name)
+    if is_host:
+        config = wanted_config(seen.deployment, seen.wanted) or config
+    else:
+        own(seen, build_id)
     if version.status == "unregistered":
         _refuse_unknown(config, version, sure=arguments.force and arguments.yes)
     else:
@@ -54,7 +61,24 @@ async def _retire(arguments: argparse.Namespace) -> int:
         print(lost)
     if version.status == "unregistered":
         return 0
+    if is_host:
+        print(f"this is a worker host: the server's record of {build_id} is the controller's")
+        return 0
+    _refuse_elsewhere(seen, build_id)
     return await _forget(client, seen.deployment, build_id)
+
+
+def _refuse_elsewhere(seen: Observation, build_id: str) -> None:
+    """Raise `Failure` where another host has a program of it: its worker would bring it back."""
+    found = {host.name: host for host in seen.hosts or ()}
+    for name in others_with(seen, build_id):
+        if found[name].silent:
+            raise Failure(f"{silence(found[name])}; `rollout forget-host {name}` if it is gone")
+        state = found[name].builds[build_id]
+        raise Failure(
+            f"{build_id} still has a program on {name} ({state}): run `rollout retire {build_id}` "
+            "there, or let [sunset] do it"
+        )
 
 
 def _refuse_unknown(config: RolloutConfig, version: Version, *, sure: bool) -> None:

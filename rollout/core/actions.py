@@ -27,6 +27,7 @@ __all__ = [
     "StartGate",
     "StartProgram",
     "StopProgram",
+    "TellHosts",
     "Verify",
 ]
 
@@ -168,6 +169,20 @@ class LiftBlock(_Traits):
 
 
 @dataclass(frozen=True)
+class TellHosts(_Traits):
+    """Leave what is wanted where the worker hosts read it, on the version ``build_id``."""
+
+    stands_apart = True
+
+    build_id: str
+    wanted: str
+    """See `rollout.core.host_notes`."""
+
+    def __str__(self) -> str:
+        return "tell the hosts what is wanted"
+
+
+@dataclass(frozen=True)
 class StopProgram(_Traits):
     """Stop the workers of a build that is safe to stop."""
 
@@ -232,6 +247,7 @@ Action = (
     | Verify
     | Block
     | LiftBlock
+    | TellHosts
     | StopProgram
     | StartProgram
     | RemoveProgram

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import tomlkit
@@ -193,7 +193,7 @@ def _sentence(path: Place, message: str) -> tuple[Place, str]:
         return (*path, missing[1]), "it is missing"
     if message.startswith("Invalid enum value "):
         value = message.removeprefix("Invalid enum value ")
-        return path, f"{value} is not one of {', '.join(get_args(_kind(path)))}"
+        return path, f"{value} is not one of {', '.join(_choices(_kind(path)))}"
     return path, _types(message)
 
 
@@ -205,6 +205,17 @@ def _types(message: str) -> str:
     kind, bound, got = expected.groups()
     wanted = " or ".join(_TYPES.get(each, each) for each in kind.split(" | ") if each != "null")
     return f"it must be {wanted}{bound}{f', not {_TYPES.get(got, got)}' if got else ''}"
+
+
+def _choices(kind: Any) -> Iterator[str]:  # noqa: ANN401 - any type
+    """What a value of ``kind`` may be."""
+    for each in get_args(kind):
+        if isinstance(each, str):
+            yield each
+        elif get_origin(each) is Literal:
+            yield from _choices(each)
+        else:
+            yield "a number"
 
 
 def _kind(path: Place) -> Any:  # noqa: ANN401 - any type

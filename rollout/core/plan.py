@@ -18,9 +18,11 @@ from rollout.core.actions import (
     Phase,
     Plan,
     SetCurrent,
+    SetRamp,
     StartProgram,
 )
 from rollout.core.config import RolloutConfig
+from rollout.core.hosts import lacks_hosts, told_to_hosts
 from rollout.core.observation import Observation, Version
 from rollout.core.steps import gate_not_passed, next_step, objection, with_set
 from rollout.core.sunset import sunset
@@ -66,7 +68,8 @@ def plan(
     routed = _route(config, seen, now, held)
     if manager is None:
         return routed
-    actions = tuple(dict.fromkeys((*routed.actions, *sunset(config, seen, now))))
+    told = told_to_hosts(config, seen)
+    actions = tuple(dict.fromkeys((*routed.actions, *told, *sunset(config, seen, now))))
     if actions and not seen.manager:
         actions = (ClaimManager(),)
     return replace(routed, actions=actions)
@@ -90,7 +93,20 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime, held: float)
             return answer
     if answer := not_verified(config, seen) or gate_not_passed(config, seen):
         return answer
-    return next_step(config, seen, now, held)
+    return _on_its_hosts(config, seen, next_step(config, seen, now, held))
+
+
+def _on_its_hosts(config: RolloutConfig, seen: Observation, step: Plan) -> Plan:
+    """``step``, but for more traffic, which waits until the target is on every host it has to be.
+
+    What takes traffic away from it does not wait.
+    """
+    if not any(isinstance(action, SetRamp | SetCurrent) for action in step.actions):
+        return step
+    target = seen.version(config.deployment.target)
+    if lacking := lacks_hosts(config.deployment.hosts, seen, target):
+        return Plan("waiting", _share(lacking, seen))
+    return step
 
 
 def _held_by_a_person(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:

@@ -45,6 +45,7 @@ class PrivateSupervisord:
         self.socket = self.folder / "s.sock"
         self.rpc = Supervisor(self.socket)
         self._environ = {**os.environ, **(environ or {})}
+        self._inside: tuple[str, ...] = ()  # what its processes are started with
         self._config = self.folder / "supervisord.conf"
         self._config.write_text(_CONFIG)
         (self.folder / "programs").mkdir()
@@ -61,7 +62,7 @@ class PrivateSupervisord:
     def start(self, *, seconds: float = 15) -> None:
         """Start it and return once it answers on its socket."""
         self._process = subprocess.Popen(
-            [VENV_BIN / "supervisord", "--nodaemon", "-c", self._config],
+            [*self._inside, VENV_BIN / "supervisord", "--nodaemon", "-c", self._config],
             env=self._environ,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

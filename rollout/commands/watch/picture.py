@@ -118,6 +118,8 @@ def _table(view: View, width: int, glyphs: Glyphs) -> Table:
     table.add_column("NEW RUNS", no_wrap=True)
     table.add_column("OPEN", no_wrap=True, min_width=4)
     table.add_column("WORKERS", no_wrap=True)
+    if view.rows[0].hosts is not None:
+        table.add_column("HOSTS", no_wrap=True)
     table.add_column("LAST MIN", no_wrap=True)
     for row in view.rows:
         table.add_row(*_cells(row, wide, glyphs))
@@ -131,9 +133,10 @@ def _cells(row: Row, wide: bool, glyphs: Glyphs) -> tuple[Text, ...]:
     safe = Text("safe to stop", "green") if row.verdict.safe_to_stop else Text()
     process = Text(version.process or "-", _PROCESS_STYLES.get(version.process or "", "yellow"))
     workers = Text(_count(version.workers))
+    hosts = [] if row.hosts is None else [Text(row.hosts)]
     if row.is_quiet:
         workers = Text.assemble(workers, " ", process)
-        return build, status, safe, Text("0"), workers, Text()
+        return build, status, safe, Text("0"), workers, *hosts, Text()
     shares = Text("\n").join(
         (_share("meant", row.meant, wide, glyphs), _share("real ", row.real, wide, glyphs))
     )
@@ -144,6 +147,7 @@ def _cells(row: Row, wide: bool, glyphs: Glyphs) -> tuple[Text, ...]:
         shares,
         Text.assemble(_count(version.open_runs), "\n", (drain, "cyan")),
         Text("\n").join((workers, process)),
+        *hosts,
         _health(row),
     )
 
