@@ -48,7 +48,10 @@ def as_table(
     hosts = seen.hosts != ()
     for name in ("NEW RUNS", "OPEN", "WORKERS", *(["HOSTS"] if hosts else [])):
         table.add_column(name, justify="right")
-    table.add_column("PROCESS")
+    # A controller beside hosts that run all has no process to show.
+    here = not hosts or any(version.process for version in seen.versions)
+    if here:
+        table.add_column("PROCESS")
     verdicts: list[Text] = []
     for version in seen.versions:
         table.add_row(
@@ -61,7 +64,7 @@ def as_table(
             count(version.open_runs),
             count(version.workers),
             *([hosts_shown(seen, version.build_id)] if hosts else []),
-            version.process or "-",
+            *([version.process or "-"] if here else []),
         )
         verdicts += _really(seen, version.build_id)
         if own := version.behavior_exceptions:

@@ -26,6 +26,8 @@ _STATUS_STYLES = {
 _PHASE_STYLES = {"blocked": "bold red", "paused": "bold yellow", "complete": "bold green"}
 _PROCESS_STYLES = {"FATAL": "bold red", "BACKOFF": "red", "EXITED": "red", "RUNNING": ""}
 _WIDE = 100
+_HOSTS_WIDE = 80
+"""Columns below which there is no room for the hosts."""
 
 
 def render(
@@ -118,11 +120,13 @@ def _table(view: View, width: int, glyphs: Glyphs) -> Table:
     table.add_column("NEW RUNS", no_wrap=True)
     table.add_column("OPEN", no_wrap=True, min_width=4)
     table.add_column("WORKERS", no_wrap=True)
-    if view.rows[0].hosts is not None:
+    with_hosts = width >= _HOSTS_WIDE and view.rows[0].hosts is not None
+    if with_hosts:
         table.add_column("HOSTS", no_wrap=True)
     table.add_column("LAST MIN", no_wrap=True)
     for row in view.rows:
-        table.add_row(*_cells(row, wide, glyphs))
+        cells = _cells(row, wide, glyphs)
+        table.add_row(*cells[:5], *([Text(row.hosts or "")] if with_hosts else []), *cells[5:])
     return table
 
 
@@ -133,10 +137,9 @@ def _cells(row: Row, wide: bool, glyphs: Glyphs) -> tuple[Text, ...]:
     safe = Text("safe to stop", "green") if row.verdict.safe_to_stop else Text()
     process = Text(version.process or "-", _PROCESS_STYLES.get(version.process or "", "yellow"))
     workers = Text(_count(version.workers))
-    hosts = [] if row.hosts is None else [Text(row.hosts)]
     if row.is_quiet:
         workers = Text.assemble(workers, " ", process)
-        return build, status, safe, Text("0"), workers, *hosts, Text()
+        return build, status, safe, Text("0"), workers, Text()
     shares = Text("\n").join(
         (_share("meant", row.meant, wide, glyphs), _share("real ", row.real, wide, glyphs))
     )
@@ -147,7 +150,6 @@ def _cells(row: Row, wide: bool, glyphs: Glyphs) -> tuple[Text, ...]:
         shares,
         Text.assemble(_count(version.open_runs), "\n", (drain, "cyan")),
         Text("\n").join((workers, process)),
-        *hosts,
         _health(row),
     )
 
