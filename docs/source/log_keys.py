@@ -55,6 +55,9 @@ _WORKER = {
     "place": "of version sets: where the build is in them",
     "strategy": "the strategy that was declared",
 }
+_HOST = {
+    "host": "the worker host, as `rollout status` calls it",
+}
 _EXPORTER = {
     "file": "the file of Prometheus's targets that was written",
     "targets": "how many targets are in it",
@@ -82,6 +85,7 @@ _GROUPS = (
     ("Of an error", _AT_THE_END),
     ("Controller, and waiting for Temporal", _CONTROLLER),
     ("Worker", _WORKER),
+    ("Worker host", _HOST),
     ("Exporter", _EXPORTER),
     ("Load and client", _LOAD),
 )

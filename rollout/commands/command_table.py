@@ -36,7 +36,7 @@ class Command:
 
     group: str
     module: str
-    """Where the function of the command's name is that adds its arguments."""
+    """Where the function is that adds its arguments: of its name, with ``_`` for ``-``."""
     text: str
     """What it is for, for the list of all and as its own help's first sentence."""
     examples: str = ""
@@ -150,6 +150,9 @@ COMMANDS: Mapping[str, Command] = {
         "stop and remove what is safe to stop",
         "retire v1\nretire v1 --force --yes",
     ),
+    "forget-host": _version(
+        "forget_host", "wait no longer for a host that is gone for good", "forget-host web-2"
+    ),
     "adopt": _version("owners", "become the deployment's manager", "adopt"),
     "release": _version("owners", "let anybody change the routing", "release"),
     "init": _run(
@@ -162,6 +165,11 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "run": _run(
         "commands.run", "run the controller until SIGTERM or Ctrl-C", "run", of_several=True
+    ),
+    "host": _run(
+        "commands.host",
+        "run the agent of a worker host; it routes nothing",
+        "host\nhost --name web-2 --bind 10.0.0.12",
     ),
     "worker": _run("commands.worker", "run a worker of one build", reads_config=False),
     "replay": _run(
@@ -222,6 +230,8 @@ def _perform(name: str, arguments: argparse.Namespace) -> int:
         from rollout.commands import world  # noqa: PLC0415 - not every command needs it
 
         world.enter(elsewhere=arguments.elsewhere, changes=COMMANDS[name].changes)
+        if COMMANDS[name].group == _STEER:
+            world.refuse_worker_host(arguments.config)
     outcome = arguments.run(arguments)
     code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
     return code
@@ -254,7 +264,7 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
         description=f"{command.text[0].upper()}{command.text[1:]}.",
         epilog="\n  rollout ".join([f"example{'s' if len(lines) > 1 else ''}:", *lines]),
     )
-    getattr(_imported(name), name)(parser)
+    getattr(_imported(name), name.replace("-", "_"))(parser)
     if command.changes and parser.get_default("json") is None:
         parser.add_argument("--json", action="store_true", help="answer with JSON, for scripts")
         parser.set_defaults(answers=True)

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 
 from temporalio.client import Client
 
+from rollout.agent.lock import is_worker_host
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.server import asked_server
@@ -19,6 +20,8 @@ from rollout.controller.identity import own_identity
 from rollout.controller.nudge import nudge
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import load
+from rollout.core.host_notes import wanted_config
+from rollout.core.hosts import others_with, silence
 from rollout.core.observation import Observation, Version
 from rollout.core.verdict import hinges_on_another_look, queries_hang, safe_to_stop
 from rollout.core.zeros import APART
@@ -45,7 +48,11 @@ async def _retire(arguments: argparse.Namespace) -> int:
     observer = Observer(client, config.deployment.name, supervisor_here())
     seen = await readable(observer.observe())
     version = seen.version(build_id)
-    own(seen, build_id)
+    is_host = not is_elsewhere() and is_worker_host(config.deployment.name)
+    if is_host:
+        config = wanted_config(seen.deployment, seen.wanted) or config
+    else:
+        own(seen, build_id)
     answers.note(deployment=seen.deployment, build_id=build_id, changed=False)
     if version.status == "unregistered" and version.process is None and _is_free(config, build_id):
         nobody = "neither the server nor supervisord knows it"
@@ -67,6 +74,10 @@ async def _retire(arguments: argparse.Namespace) -> int:
     if version.status == "unregistered":
         answers.note(forgotten=True)
         return 0
+    if is_host:
+        answers.say(f"this is a worker host: the server's record of {build_id} is the controller's")
+        return 0
+    _refuse_elsewhere(seen, build_id)
     return await _forget(client, seen.deployment, build_id)
 
 
@@ -74,6 +85,19 @@ def _is_free(config: RolloutConfig, build_id: str) -> bool:
     """Whether rollout.toml names it nowhere."""
     wanted = config.deployment
     return build_id not in (wanted.target, wanted.baseline, wanted.rollback, *wanted.unblock)
+
+
+def _refuse_elsewhere(seen: Observation, build_id: str) -> None:
+    """Raise `Failure` where another host has a program of it: its worker would bring it back."""
+    found = {host.name: host for host in seen.hosts or ()}
+    for name in others_with(seen, build_id):
+        if found[name].silent:
+            raise Failure(f"{silence(found[name])}; `rollout forget-host {name}` if it is gone")
+        state = found[name].builds[build_id]
+        raise Failure(
+            f"{build_id} still has a program on {name} ({state}): run `rollout retire {build_id}` "
+            "there, or let [sunset] do it"
+        )
 
 
 def _refuse_unknown(config: RolloutConfig, version: Version, *, sure: bool) -> None:

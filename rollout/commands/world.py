@@ -21,7 +21,14 @@ from rollout.base.settings import HOME, ROLLOUT_FILE, SOCKET
 from rollout.supervision.rpc import Supervisor
 from rollout.supervision.surroundings import World, adopt, of_running_stack, of_supervisord
 
-__all__ = ["enter", "is_elsewhere", "refuse_elsewhere", "refuse_own_file", "supervisor_here"]
+__all__ = [
+    "enter",
+    "is_elsewhere",
+    "refuse_elsewhere",
+    "refuse_own_file",
+    "refuse_worker_host",
+    "supervisor_here",
+]
 
 _elsewhere: ContextVar[bool] = ContextVar("elsewhere", default=False)
 
@@ -81,6 +88,19 @@ def refuse_elsewhere(what: str) -> None:
     """Raise `Failure` where another server is asked, and the command is about ``what`` here."""
     if is_elsewhere():
         raise Failure(f"--elsewhere touches no {what} here: leave it out")
+
+
+def refuse_worker_host(path: Path) -> None:
+    """Raise `Failure` on a worker host, whose rollout.toml at ``path`` nobody follows."""
+    from rollout.agent.lock import is_worker_host  # noqa: PLC0415 - only what steers needs them
+    from rollout.controller.last_good import follow  # noqa: PLC0415
+
+    deployment = follow(path).config.deployment.name
+    if not is_elsewhere() and is_worker_host(deployment):
+        raise Failure(
+            f"this is a worker host of {deployment}, which routes nothing: say it beside the "
+            "controller (`rollout status` names it)"
+        )
 
 
 def refuse_own_file(path: Path) -> None:

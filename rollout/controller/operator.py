@@ -29,6 +29,7 @@ from rollout.core.actions import (
     StartGate,
     StartProgram,
     StopProgram,
+    TellHosts,
     Verify,
 )
 from rollout.core.config import RolloutConfig
@@ -76,6 +77,7 @@ class Operator:
             Verify: self._verify,
             Block: self._block,
             LiftBlock: self._lift_block,
+            TellHosts: self._tell_hosts,
             StopProgram: self._stop,
             StartProgram: self._start,
             RemoveProgram: self._remove,
@@ -170,6 +172,11 @@ class Operator:
         once = Note(seen.version(action.build_id).fingerprint, "by rollout.toml")
         entries = Metadata(unblocked=once)
         await self._routing.annotate(action.build_id, entries, remove=(BLOCKED,))
+
+    async def _tell_hosts(
+        self, action: TellHosts, _config: RolloutConfig, _seen: Observation
+    ) -> None:
+        await self._routing.annotate(action.build_id, Metadata(wanted=action.wanted))
 
     async def _stop(self, action: StopProgram, _config: RolloutConfig, seen: Observation) -> None:
         await self._still(seen)

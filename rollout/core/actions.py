@@ -28,6 +28,7 @@ __all__ = [
     "StartGate",
     "StartProgram",
     "StopProgram",
+    "TellHosts",
     "Verify",
 ]
 
@@ -185,6 +186,20 @@ class LiftBlock(_Traits):
 
 
 @dataclass(frozen=True)
+class TellHosts(_Traits):
+    """Leave what is wanted where the worker hosts read it, on the version ``build_id``."""
+
+    stands_apart = True
+
+    build_id: str
+    wanted: str
+    """See `rollout.core.host_notes`."""
+
+    def __str__(self) -> str:
+        return "tell the hosts what is wanted"
+
+
+@dataclass(frozen=True)
 class StopProgram(_Traits):
     """Stop the workers of a build that is safe to stop."""
 
@@ -250,6 +265,7 @@ Action = (
     | Verify
     | Block
     | LiftBlock
+    | TellHosts
     | StopProgram
     | StartProgram
     | RemoveProgram

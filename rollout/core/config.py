@@ -127,6 +127,10 @@ class Deployment(_Table, frozen=True, kw_only=True):
     """How far the ramping target goes on at once, although its pause lasts or analysis holds it;
     as ``"v2@50"``, 100: it becomes current. Ignored once it is there, and of another target.
     `rollout promote` writes it."""
+    hosts: Literal["all"] | Annotated[int, msgspec.Meta(ge=1)] = "all"
+    """On which hosts the target runs before it gets traffic, or more of it: on each that serves
+    the current version, or on so many. Where no `rollout host` runs, this machine is the only
+    one."""
     unblock: tuple[Name, ...] = ()
     """Builds that may get traffic although they were rolled back; once for the same code."""
     ignore_missing_task_queues: bool = False

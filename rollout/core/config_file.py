@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import tomlkit
@@ -202,7 +202,7 @@ def _sentence(path: Place, message: str) -> tuple[Place, str]:
         return (*path, missing[1]), "it is missing"
     if message.startswith("Invalid enum value "):
         value = message.removeprefix("Invalid enum value ")
-        return path, f"{value} is not one of {', '.join(_words(_kind(path)))}"
+        return path, f"{value} is not one of {', '.join(_choices(_kind(path)))}"
     return path, _types(message)
 
 
@@ -216,6 +216,18 @@ def _types(message: str) -> str:
     return f"it must be {wanted}{bound}{f', not {_TYPES.get(got, got)}' if got else ''}"
 
 
+def _choices(kind: Any) -> Iterator[str]:  # noqa: ANN401 - any type
+    """What a value of ``kind`` may be, or each of a list of them."""
+    inner = get_args(kind)
+    for each in inner[:1] if get_origin(kind) is tuple else inner:
+        if isinstance(each, str):
+            yield each
+        elif get_origin(each) is Literal:
+            yield from _choices(each)
+        else:
+            yield "a number"
+
+
 def _kind(path: Place) -> Any:  # noqa: ANN401 - any type
     """The type of the value at ``path``."""
     kind: Any = RolloutConfig
@@ -223,12 +235,6 @@ def _kind(path: Place) -> Any:  # noqa: ANN401 - any type
         if isinstance(part, str):
             kind = get_type_hints(_table(kind))[part]
     return kind
-
-
-def _words(kind: Any) -> tuple[str, ...]:  # noqa: ANN401 - any type
-    """The words that a value of ``kind`` may be, or each in a list of them."""
-    inner = get_args(kind)
-    return _words(inner[0]) if get_origin(kind) is tuple else inner
 
 
 def _keys(path: Place) -> list[str]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, get_args
 
+from rollout.core.host_notes import Host
+
 __all__ = [
     "STARTABLE",
     "STATUSES",
@@ -96,6 +98,8 @@ class Version:
     """Worker processes whose heartbeat goes on; None where the list failed."""
     returning: int = 0
     """Worker processes that said goodbye moments ago: a restart brings them back."""
+    worker_hosts: Mapping[str, int] = field(default_factory=dict)
+    """How many of them live on each machine, by the name that they give it."""
     queues: frozenset[str] | None = None
     """Task queues that its live workers poll; None where the list failed."""
     process: str | None = None
@@ -274,6 +278,12 @@ class Observation:
     """Of those the ones that have been due for more than `STUCK` seconds."""
     elsewhere: Mapping[str, int] = field(default_factory=dict)
     """Open runs on versions that the server has forgotten, by build id."""
+    hosts: tuple[Host, ...] | None = ()
+    """The worker hosts with a `rollout host`; None: not known."""
+    here: str = ""
+    """What the machine is called whose supervisord was asked; empty: none was."""
+    wanted: str | None = None
+    """What the hosts were told last; see `rollout.core.host_notes`."""
     skewed: tuple[str, ...] = ()
     """Whose clocks are far from ours, a sentence each."""
     throttled: bool = False

@@ -12,16 +12,19 @@ from datetime import datetime, timedelta
 
 from rollout.base.names import UNVERSIONED
 from rollout.core.actions import (
+    Action,
     ClaimManager,
     ClearRamp,
     LiftBlock,
     Phase,
     Plan,
     SetCurrent,
+    SetRamp,
     StartProgram,
 )
 from rollout.core.config import RolloutConfig
 from rollout.core.declared import declarations, is_being_declared, other_code
+from rollout.core.hosts import lacks_hosts, told_to_hosts
 from rollout.core.observation import Observation, Version
 from rollout.core.steps import gate_not_passed, next_step, objection, with_set
 from rollout.core.sunset import sunset
@@ -67,7 +70,8 @@ def plan(
     routed = _route(config, seen, now, held)
     if manager is None:
         return routed
-    planned = (*declarations(seen), *routed.actions, *sunset(config, seen, now))
+    told: tuple[Action, ...] = (*declarations(seen), *told_to_hosts(config, seen))
+    planned: tuple[Action, ...] = (*routed.actions, *told, *sunset(config, seen, now))
     actions = tuple(dict.fromkeys(planned))
     if actions and not seen.manager:
         actions = (ClaimManager(),)
@@ -93,7 +97,20 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime, held: float)
             return answer
     if answer := not_verified(config, seen) or gate_not_passed(config, seen):
         return answer
-    return next_step(config, seen, now, held)
+    return _on_its_hosts(config, seen, next_step(config, seen, now, held))
+
+
+def _on_its_hosts(config: RolloutConfig, seen: Observation, step: Plan) -> Plan:
+    """``step``, but for more traffic, which waits until the target is on every host it has to be.
+
+    What takes traffic away from it does not wait.
+    """
+    if not any(isinstance(action, SetRamp | SetCurrent) for action in step.actions):
+        return step
+    target = seen.version(config.deployment.target)
+    if lacking := lacks_hosts(config.deployment.hosts, seen, target):
+        return Plan("waiting", _share(lacking, seen))
+    return step
 
 
 def _held_by_a_person(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from rollout.core.declared import other_code
+from rollout.core.hosts import silence
 from rollout.core.observation import STUCK, Observation, Version
 from rollout.core.shares import falls_short, target_share
 from rollout.core.takeover import UNTRIED
@@ -59,6 +60,7 @@ def _warnings(seen: Observation) -> Iterator[str]:
             f"{number:,} {runs} on {build_id}, which the server has forgotten: start a worker of "
             f"{build_id}, or move each to a build that can go on with it: `{_moves(seen)}`"
         )
+    yield from (silence(host) for host in seen.hosts or () if host.silent)
     yield from seen.skewed
     if seen.throttled:
         yield "the server refused some questions, because it is asked too often"

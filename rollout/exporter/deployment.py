@@ -87,6 +87,7 @@ class DeploymentMetrics(Collector):
             yield from _versions(reading.observation, reading.target, self._now())
             yield _routing_changes(reading.observation)
             yield _unassigned(reading.observation)
+            yield _hosts(reading.observation)
 
     def _own(self, name: str, documentation: str, value: float) -> Metric:
         family = GaugeMetricFamily(name, documentation, labels=("deployment_name",))
@@ -179,6 +180,18 @@ def _routing_changes(observation: Observation) -> Metric:
         labels = (observation.namespace, observation.deployment, build_id, kind)
         _add_known(changes, labels, changed_at)
     return changes
+
+
+def _hosts(observation: Observation) -> Metric:
+    family = GaugeMetricFamily(
+        f"{_PREFIX}_host_silent",
+        "Whether the worker host has not been heard for a minute (1) or has (0).",
+        labels=("namespace", "deployment_name", "host"),
+    )
+    for host in observation.hosts or ():
+        labels = (observation.namespace, observation.deployment, host.name)
+        family.add_metric(labels, int(host.silent))
+    return family
 
 
 def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:

@@ -48,6 +48,7 @@ class PrivateSupervisord:
         self.rpc = Supervisor(self.socket)
         own = {"ROLLOUT_HOME": str(self.folder)}  # whatever its programs write is here
         self._environ = {**os.environ, **own, **(environ or {})}
+        self._inside: tuple[str, ...] = ()  # what its processes are started with
         self._config = self.folder / "supervisord.conf"
         self._config.write_text(_CONFIG)
         (self.folder / "programs").mkdir()
@@ -64,7 +65,7 @@ class PrivateSupervisord:
     def start(self, *, seconds: float = 15) -> None:
         """Start it and return once it answers on its socket."""
         self._process = subprocess.Popen(
-            [self._programs / "supervisord", "--nodaemon", "-c", self._config],
+            [*self._inside, self._programs / "supervisord", "--nodaemon", "-c", self._config],
             env=self._environ,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -22,6 +22,8 @@ ALL = {
     "verified.v1": "c0de passed",
     "verified.v1.1": "c0de run 7 breaks on v2",
     "gate_round": "2",
+    "rollout.host/web-1": "a beat",
+    "rollout.wanted": "what the hosts are told",
 }
 
 
@@ -41,6 +43,8 @@ class TestReading:
             unblocked=Note("c0de", "by rollout.toml"),
             verified={"v1": Note("c0de", "passed"), "v1.1": Note("c0de", "run 7 breaks on v2")},
             gate_round=2,
+            hosts={"web-1": "a beat"},
+            wanted="what the hosts are told",
         )
 
     def test_nothing_is_known_of_a_version_without_any(self) -> None:
