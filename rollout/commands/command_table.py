@@ -169,7 +169,8 @@ COMMANDS: Mapping[str, Command] = {
     "host": _run(
         "commands.host",
         "run the agent of a worker host; it routes nothing",
-        "host\nhost --name web-2 --bind 10.0.0.12",
+        "host\nhost --deployment shop --name web-2 --bind 10.0.0.12",
+        reads_config=False,
     ),
     "worker": _run("commands.worker", "run a worker of one build", reads_config=False),
     "replay": _run(
