@@ -23,7 +23,6 @@ from rollout.base.command_line import Parser
 from rollout.base.exit import Failure, Misuse
 from rollout.base.settings import ROLLOUT_FILE
 from rollout.commands.answers import answered
-from rollout.core.config_folder import choose
 
 __all__ = ["COMMANDS", "Command", "command_parser", "dispatch"]
 
@@ -252,6 +251,8 @@ def _arguments(
     before = argparse.Namespace(config=given.config, deployment=given.deployment)
     arguments = parser.parse_args(given.rest, before)
     if arguments.deployment is not None or not command.of_several:
+        from rollout.core.config_folder import choose  # noqa: PLC0415 - a worker reads no such file
+
         arguments.config = choose(arguments.config, arguments.deployment)
     return arguments
 
