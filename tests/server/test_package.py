@@ -11,7 +11,7 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from rollout import __version__
 from rollout.base.settings import ROOT
 from rollout.install import bootstrap
 from tests.support.runs import settled
+from tests.support.supervisord import PrivateSupervisord
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually
 from tests.support.worker_process import Command, environ
@@ -260,6 +261,27 @@ class TestInstalled:
             worker.end()
             controller.end()
         assert (project.folder / "var" / "run").is_dir()
+
+    def test_a_home(self, project: Project) -> None:
+        """`rollout init` sets up beside a supervisord, and what it starts is the wheel's own."""
+        supervisord = PrivateSupervisord()
+        home = replace(project, folder=supervisord.folder / "home")
+        supervisord.start()
+        try:
+            conf = str(supervisord.folder / "supervisord.conf")
+            words = ("--directory", str(home.folder), "--supervisord-conf", conf)
+            project.run("rollout", "init", "--deployment", project.name, *words)
+            assert supervisord.ctl("update", "rollout").returncode == 0
+
+            def told() -> bool:
+                status = json.loads(home.run("rollout", "status", "--json"))
+                return status["source"] == "controller" and status["deployment"] == project.name
+
+            eventually(told)
+            program = (supervisord.folder / "programs" / "rollout.ini").read_text()
+            assert f"command = {project.bin}/python -m rollout launch" in program
+        finally:
+            supervisord.stop()
 
     def test_supervisorctl(self, project: Project) -> None:
         """The plugin works for the folder of the supervisord.conf, wherever it is called."""
