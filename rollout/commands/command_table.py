@@ -42,6 +42,8 @@ class Command:
     """Whether ``--config`` may stand behind its name, too."""
     asks_server: bool = False
     """Whether it asks a Temporal server, which is that of the stack that runs here."""
+    answers: bool = True
+    """Whether it ends with an answer, which is JSON with ``--json``."""
 
     @property
     def changes(self) -> bool:
@@ -62,7 +64,7 @@ def _version(module: str, text: str, examples: str) -> Command:
 
 
 def _run(module: str, text: str, examples: str = "", **more: bool) -> Command:
-    return Command(_RUN, f"rollout.{module}", text, examples, **more)
+    return Command(_RUN, f"rollout.{module}", text, examples, answers=False, **more)
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -90,6 +92,13 @@ COMMANDS: Mapping[str, Command] = {
     "check": _look("stack.check", "find what is wrong before anything is started", "check --json"),
     "notify": _look(
         "commands.notify", "try out whether those are told whom [notify] names", "notify"
+    ),
+    "completion": _look(
+        "commands.completion",
+        "print what a shell needs to complete all this",
+        "completion bash",
+        reads_config=False,
+        answers=False,
     ),
     "deploy": _steer(
         "deploy",
@@ -177,7 +186,7 @@ def dispatch(words: Sequence[str]) -> int:
         raise Misuse(_unknown(given.command))
     command = command_parser(given.command)
     arguments = command.parse_args(given.rest, argparse.Namespace(config=given.config))
-    as_json = arguments.json if getattr(arguments, "answers", False) else False
+    as_json = getattr(arguments, "is_answered", False) and arguments.json
     return answered(given.command, lambda: _perform(given.command, arguments), as_json=as_json)
 
 
@@ -201,9 +210,9 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
         epilog="\n  rollout ".join([f"example{'s' if len(lines) > 1 else ''}:", *lines]),
     )
     getattr(importlib.import_module(command.module), name)(parser)
-    if command.changes and parser.get_default("json") is None:
+    if command.answers and parser.get_default("json") is None:
         parser.add_argument("--json", action="store_true", help="answer with JSON, for scripts")
-        parser.set_defaults(answers=True)
+        parser.set_defaults(is_answered=True)
     if command.reads_config:
         _add_config(parser, default=argparse.SUPPRESS)
     if command.asks_server:

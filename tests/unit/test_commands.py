@@ -15,7 +15,7 @@ import pytest
 from rollout import __version__
 from rollout.base.exit import Misuse
 from rollout.base.settings import ROOT
-from rollout.commands.command_table import COMMANDS, dispatch
+from rollout.commands.command_table import COMMANDS, command_parser, dispatch
 from rollout.commands.supervisorctl import make_plugin
 from rollout.stack import summary
 
@@ -58,6 +58,13 @@ class TestHelp:
         with pytest.raises(SystemExit):
             dispatch([name, "--help"])
         assert "--config FILE" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_every_answer_may_be_json(self, name: str) -> None:
+        """``--json`` is everywhere but where nothing is answered: what runs on logs JSON."""
+        flags = {flag for each in command_parser(name)._actions for flag in each.option_strings}
+        runs_on = COMMANDS[name].group == "run"
+        assert ("--json" in flags) == (not runs_on and name != "completion")
 
     def test_all_commands_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
         """``rollout --help`` names each on a line of its own, with what it is for."""
