@@ -2,6 +2,7 @@
 
 import rollout.base.interrupts  # noqa: F401  # isort: skip  (before what is slow to import)
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -25,6 +26,10 @@ def _run(given: Sequence[str]) -> int:
         from rollout.supervision.launch import main as launch  # noqa: PLC0415
 
         launch(given[1:])
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what may follow
+        from rollout.commands.completion import complete  # noqa: PLC0415
+
+        complete()
     from rollout.commands.command_table import dispatch  # noqa: PLC0415
 
     return dispatch(given)

@@ -63,6 +63,8 @@ _GIVEN = {
     "BUILD_ID": "in a worker: its build, for activities to read",
     "SUPERVISOR_GROUP_NAME": "set by supervisord in what it starts: its group",
     "SUPERVISOR_PROCESS_NAME": "set by supervisord in what it starts: its name",
+    "_ARGCOMPLETE": "set by the shell that asks what may follow (`rollout completion`)",
+    "COMP_LINE": "set by that shell: the line so far",
     "SUPERVISOR_ENABLED": "set by supervisord in what it starts: that it did",
 }
 

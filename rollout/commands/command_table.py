@@ -46,6 +46,8 @@ class Command:
     """Whether it is about all deployments of the home, where ``-d`` names none."""
     asks_server: bool = False
     """Whether it asks a Temporal server, which is that of the stack that runs here."""
+    answers: bool = True
+    """Whether it ends with an answer, which is JSON with ``--json``."""
 
     @property
     def changes(self) -> bool:
@@ -66,7 +68,7 @@ def _version(module: str, text: str, examples: str) -> Command:
 
 
 def _run(module: str, text: str, examples: str = "", **more: bool) -> Command:
-    return Command(_RUN, f"rollout.{module}", text, examples, **more)
+    return Command(_RUN, f"rollout.{module}", text, examples, answers=False, **more)
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -106,6 +108,13 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "notify": _look(
         "commands.notify", "try out whether those are told whom [notify] names", "notify"
+    ),
+    "completion": _look(
+        "commands.completion",
+        "print what a shell needs to complete all this",
+        "completion bash",
+        reads_config=False,
+        answers=False,
     ),
     "deploy": _steer(
         "deploy",
@@ -221,7 +230,7 @@ def dispatch(words: Sequence[str]) -> int:
         raise Misuse(_unknown(given.command))
     command = command_parser(given.command)
     arguments = _arguments(COMMANDS[given.command], command, given)
-    as_json = arguments.json if getattr(arguments, "answers", False) else False
+    as_json = getattr(arguments, "is_answered", False) and arguments.json
     return answered(given.command, lambda: _perform(given.command, arguments), as_json=as_json)
 
 
@@ -267,9 +276,9 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
         epilog="\n  rollout ".join([f"example{'s' if len(lines) > 1 else ''}:", *lines]),
     )
     getattr(_imported(name), name.replace("-", "_"))(parser)
-    if command.changes and parser.get_default("json") is None:
+    if command.answers and parser.get_default("json") is None:
         parser.add_argument("--json", action="store_true", help="answer with JSON, for scripts")
-        parser.set_defaults(answers=True)
+        parser.set_defaults(is_answered=True)
     if command.reads_config:
         _add_config(parser, default=argparse.SUPPRESS)
         _add_deployment(parser, default=argparse.SUPPRESS)

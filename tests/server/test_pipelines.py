@@ -198,6 +198,22 @@ class TestAbort:
         assert warned.startswith("rollout: v1 takes all new runs already: `rollout rollback`")
 
 
+class TestCompletion:
+    """What the shell is told."""
+
+    def test_builds(self, pipeline: Pipeline, tmp_path: Path) -> None:
+        """A BUILD may be each that the controller here knows."""
+        pipeline.begin()
+        eventually(lambda: pipeline.status()["source"] == "controller")
+        line, answer = f"rollout --config {pipeline.file} to ", tmp_path / "answer"
+        asked = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+        where = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer)}
+        subprocess.run(
+            python("rollout"), cwd=ROOT, env=environ(pipeline.server, **asked, **where), check=True
+        )
+        assert {"v1", "v2"} <= set(answer.read_text().replace("\x0b", " ").split())
+
+
 class TestNotify:
     """`[notify]` tells of a whole rollout while it goes on."""
 

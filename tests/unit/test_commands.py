@@ -83,6 +83,13 @@ class TestHelp:
             dispatch([name, "--help"])
         assert "--config FILE" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_every_answer_may_be_json(self, name: str) -> None:
+        """``--json`` is everywhere but where nothing is answered: what runs on logs JSON."""
+        flags = {flag for each in command_parser(name)._actions for flag in each.option_strings}
+        runs_on = COMMANDS[name].group == "run"
+        assert ("--json" in flags) == (not runs_on and name != "completion")
+
     def test_all_commands_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
         """``rollout --help`` names each on a line of its own, with what it is for."""
         with pytest.raises(SystemExit):
