@@ -15,6 +15,10 @@ __all__ = ["NoVerdict", "Verdicts"]
 Run = tuple[str, str]
 """Workflow id and run id."""
 
+_TEXTS = ("error", "drift", "left_out")
+_LONGEST_TEXT = 300
+"""An SDK's error may print whole events; what is told is kept on the version, as a line."""
+
 _SHOWN = 100
 
 
@@ -52,7 +56,8 @@ class Verdicts:
         verdict = {"event_id": None, "error": None, **verdict, "workflow_type": self._asked[run]}
         if not verdict.get("left_out") and not verdict["ok"] and not verdict["error"]:
             verdict["error"] = "its replay gives no reason"
-        self._answered[run] = verdict
+        shortened = {key: _short(verdict[key]) for key in _TEXTS if verdict.get(key)}
+        self._answered[run] = {**verdict, **shortened}
 
     def all(self) -> list[dict[str, Any]]:
         """The verdicts in the order of what was asked. Raises `NoVerdict` where one is missing."""
@@ -79,10 +84,7 @@ def _problem(verdict: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
             )
             for key in ("workflow_id", "run_id")
         ),
-        *(
-            (isinstance(verdict.get(key), str | None), f"{key} must be a text")
-            for key in ("error", "drift", "left_out")
-        ),
+        *((isinstance(verdict.get(key), str | None), f"{key} must be a text") for key in _TEXTS),
         (event_id is None or type(event_id) is int, "event_id must be a whole number"),
         (left_out or isinstance(ok, bool), "ok must be true or false"),
         (left_out or not (ok and verdict.get("error")), "ok is true beside an error"),
@@ -101,5 +103,9 @@ def _workflow_type(line: Mapping[str, Any]) -> str:
 
 
 def _shown(line: bytes) -> str:
-    text = " ".join(line.decode(errors="replace").split())
-    return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
+    return repr(_short(line.decode(errors="replace"), _SHOWN))
+
+
+def _short(text: str, longest: int = _LONGEST_TEXT) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"

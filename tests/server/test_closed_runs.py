@@ -7,16 +7,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio import workflow
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.common import (
     PinnedVersioningOverride,
     VersioningBehavior,
     WorkerDeploymentVersion,
 )
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
 from rollout.core.config import Analysis, Check
@@ -81,21 +83,45 @@ async def workers(client: Client, name: str) -> AsyncIterator[None]:
         yield
 
 
-async def run(client: Client, name: str, build_id: str, **how_many: int) -> None:
-    """Run so many jobs of each kind on one version, and wait until they have ended."""
+async def begin(
+    client: Client, name: str, build_id: str, how: str, timeout: timedelta | None = None
+) -> WorkflowHandle[Any, Any]:
+    """Start a job on one version, once the server knows that the version polls the queue."""
     pinned = PinnedVersioningOverride(WorkerDeploymentVersion(name, build_id))
-    handles = []
-    for how, number in how_many.items():
-        for _ in range(number):
-            handle = await client.start_workflow(
+
+    async def started() -> WorkflowHandle[Any, Any] | None:
+        try:
+            return await client.start_workflow(
                 "Job",
-                how.replace("_", " "),
+                how,
                 id=secrets.token_hex(6),
                 task_queue=name,
-                execution_timeout=timedelta(seconds=2) if how == "sleeps" else None,
+                execution_timeout=timeout,
                 versioning_override=pinned,
             )
-            handles.append(handle)
+        except RPCError as error:
+            if error.status != RPCStatusCode.FAILED_PRECONDITION:
+                raise
+            return None
+
+    handle = await until(started)
+    assert handle is not None
+    return handle
+
+
+async def run(client: Client, name: str, build_id: str, **how_many: int) -> None:
+    """Run so many jobs of each kind on one version, and wait until they have ended."""
+    handles = [
+        await begin(
+            client,
+            name,
+            build_id,
+            how.replace("_", " "),
+            timedelta(seconds=2) if how == "sleeps" else None,
+        )
+        for how, number in how_many.items()
+        for _ in range(number)
+    ]
 
     async def ended() -> bool:
         return all([(await each.describe()).close_time for each in handles])
@@ -131,10 +157,7 @@ class TestCounts:
         """Failed and timed-out runs are failures, a terminated one counts for nothing."""
         name = f"c{secrets.token_hex(4)}"
         async with workers(client, name):
-            pinned = PinnedVersioningOverride(WorkerDeploymentVersion(name, "v2"))
-            stopped = await client.start_workflow(
-                "Job", "sleeps", id=name, task_queue=name, versioning_override=pinned
-            )
+            stopped = await begin(client, name, "v2", "sleeps")
 
             async def begun() -> bool:
                 history = await stopped.fetch_history()
@@ -199,14 +222,11 @@ class TestNonDeterminism:
         server.start()
         try:
             client = await Client.connect(server.address)
-            pinned = PinnedVersioningOverride(WorkerDeploymentVersion("d", "v2"))
             async with workers(client, "d"):
-                await client.start_workflow(
-                    "Job", "changes", id="a", task_queue="d", versioning_override=pinned
-                )
+                await begin(client, "d", "v2", "changes")
+                runs = ClosedRuns(client, "d", at_once=True)
 
                 async def proven() -> bool:
-                    runs = ClosedRuns(client, "d", at_once=True)
                     now = datetime.now(timezone.utc)
                     seen = await runs.compare("v2", "v1", now, 8)
                     return judge(ANALYSIS, seen, -1).reason == (

@@ -66,6 +66,14 @@ class TestVerdicts:
         asked.answer(verdict(2))
         assert asked.all()[0]["error"] == "its replay gives no reason"
 
+    def test_a_long_reason_is_one_short_line(self, asked: Verdicts) -> None:
+        """Go's error holds whole events."""
+        asked.answer(verdict(1, ok=False, error="no such\n step" + " x" * 1000))
+        asked.answer(verdict(2))
+        error = asked.all()[0]["error"]
+        assert error.startswith("no such step x x")
+        assert (len(error), error[-1]) == (300, "…")
+
     @pytest.mark.parametrize(
         "printed",
         [
