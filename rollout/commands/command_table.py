@@ -106,8 +106,11 @@ COMMANDS: Mapping[str, Command] = {
         "versions",
         "start workers of a new build",
         "add v3 --strategy incompatible --app shop.workflows\n"
-        "add v3.1 --strategy compatible -- --drain 30s",
+        "add v3.1 --strategy compatible -- --drain 30s\n"
+        "add 3f9c2ab --directory /srv/shop/releases/3f9c2ab --metrics-port 9201 "
+        "-- .venv/bin/python -m shop.worker",
     ),
+    "scale": _version("own_workers", "change how many processes a build has", "scale 3f9c2ab 2"),
     "verify": _version(
         "versions",
         "replay the current build's runs on another",

@@ -119,6 +119,7 @@ async def _remove(deployment: str, build_id: str) -> None:
         names = await Fleet(Supervisor(), deployment=deployment).remove(build_id)
     except OSError as error:
         raise Failure(f"could not remove the program of {build_id}: {error}") from error
+    nudge(deployment, build_id)
     print(f"stopped and removed {', '.join(names) or 'no program: there was none here'}")
 
 

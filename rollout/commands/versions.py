@@ -12,6 +12,8 @@ from rollout.base.command_line import count, port
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.names import valid_build_id
+from rollout.commands.gate_check import warn_of_gate
+from rollout.commands.own_workers import add_command, add_options, is_command
 from rollout.commands.shared import own, see, written
 from rollout.commands.world import refuse_elsewhere
 from rollout.core.config_file import load
@@ -34,10 +36,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--strategy", choices=STRATEGIES, default="incompatible", help="default: incompatible"
     )
     parser.add_argument("--app", help="module of the build's workflows; default: workers/builds")
-    parser.add_argument("--metrics-port", type=port, help="default: the first free one from 9103")
     parser.add_argument(
-        "flags", nargs="*", metavar="FLAG", help="after --: more for `rollout worker`"
+        "--metrics-port",
+        type=port,
+        help="default: the first free one from 9103; of a command of your own: none",
     )
+    parser.add_argument(
+        "flags",
+        nargs="*",
+        metavar="WORD",
+        help="after --: a command that is a worker; or more flags for `rollout worker`",
+    )
+    parser.set_defaults(verbatim="flags")
+    add_options(parser)
     parser.set_defaults(run=_add)
 
 
@@ -105,6 +116,8 @@ async def _verify(arguments: argparse.Namespace) -> int:
 
 async def _add(arguments: argparse.Namespace) -> int:
     """Write a build's program file, start its worker, and wait until it polls."""
+    if is_command(arguments):
+        return await add_command(arguments)
     refuse_elsewhere("program")
     config = load(arguments.config)
     name = config.deployment.name
@@ -129,6 +142,7 @@ async def _add(arguments: argparse.Namespace) -> int:
             flags=arguments.flags,
             registered=registered,
         )
+        await warn_of_gate(client, config, arguments.build_id)
     print(f"{added.name} polls, metrics on port {added.metrics_port}, log {added.log_file}")
     print(f"`rollout to {arguments.build_id}` sends new runs there")
     return 0

@@ -18,6 +18,7 @@ from rollout.core.actions import (
     Block,
     ClaimManager,
     ClearRamp,
+    Declare,
     DeleteVersion,
     JoinSet,
     LiftBlock,
@@ -64,6 +65,7 @@ class Operator:
         self._batch = asyncio.Lock()
         self.work: Mapping[type[Action], Work] = {
             ClaimManager: self._route,
+            Declare: self._declare,
             JoinSet: self._route,
             SetCurrent: self._route,
             SetRamp: self._route,
@@ -113,6 +115,10 @@ class Operator:
     async def _route(self, action: Action, _config: RolloutConfig, seen: Observation) -> None:
         """By the observation's token, so that it is refused where somebody came in between."""
         await self._routing.change(action, seen.conflict_token)
+
+    async def _declare(self, action: Declare, _config: RolloutConfig, _seen: Observation) -> None:
+        said = Metadata(strategy=action.strategy, fingerprint=action.fingerprint)
+        await self._routing.annotate(action.build_id, said)
 
     async def _still(self, seen: Observation) -> None:
         """Raise `Refused` where the routing has changed since it was ``seen``.

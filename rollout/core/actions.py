@@ -15,6 +15,7 @@ __all__ = [
     "Block",
     "ClaimManager",
     "ClearRamp",
+    "Declare",
     "DeleteVersion",
     "JoinSet",
     "LiftBlock",
@@ -56,6 +57,22 @@ class ClaimManager(_Traits):
 
     def __str__(self) -> str:
         return "claim the deployment"
+
+
+@dataclass(frozen=True)
+class Declare(_Traits):
+    """Write on a version what its program says of it, whose worker says nothing itself."""
+
+    stands_apart = True
+
+    build_id: str
+    strategy: str | None
+    fingerprint: str | None
+
+    def __str__(self) -> str:
+        told = {"strategy": self.strategy, "code": self.fingerprint}
+        said = ", ".join(f"{name} {value}" for name, value in told.items() if value)
+        return f"declare {self.build_id}: {said}"
 
 
 @dataclass(frozen=True)
@@ -223,6 +240,7 @@ class DeleteVersion(_Traits):
 
 Action = (
     ClaimManager
+    | Declare
     | JoinSet
     | SetCurrent
     | SetRamp

@@ -24,6 +24,7 @@ __all__ = [
     "Ramp",
     "Status",
     "Strategy",
+    "Told",
     "Version",
 ]
 
@@ -49,6 +50,14 @@ STUCK = 10.0
 
 STARTABLE = ("STOPPED", "EXITED", "FATAL")
 """The states of a program that does not run, and could be started."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the programs of a version here say of it; None: nothing, or its workers say it."""
+
+    strategy: str | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,10 @@ class Version:
     """When it last became current; None where it never was."""
     deactivated_at: datetime | None = None
     """When it last stopped being current or ramping; None where it is, or never was."""
+    workflows: tuple[str, ...] | None = None
+    """What its workers declared that they can run; None: not known."""
+    told: Told = Told()
+    """What is declared for workers that declare nothing themselves."""
 
     @property
     def holding(self) -> int | None:
@@ -167,6 +180,8 @@ class GateRun:
     outcome: Literal["running", "passed", "failed"]
     detail: str = ""
     """Why it failed."""
+    lacks_workflow: bool = False
+    """Whether it failed because the build has no such workflow: no other try can pass."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from rollout.core.actions import (
     StartProgram,
 )
 from rollout.core.config import RolloutConfig
+from rollout.core.declared import declarations, is_being_declared, other_code
 from rollout.core.observation import Observation, Version
 from rollout.core.steps import gate_not_passed, next_step, objection, with_set
 from rollout.core.sunset import sunset
@@ -66,7 +67,8 @@ def plan(
     routed = _route(config, seen, now, held)
     if manager is None:
         return routed
-    actions = tuple(dict.fromkeys((*routed.actions, *sunset(config, seen, now))))
+    planned = (*declarations(seen), *routed.actions, *sunset(config, seen, now))
+    actions = tuple(dict.fromkeys(planned))
     if actions and not seen.manager:
         actions = (ClaimManager(),)
     return replace(routed, actions=actions)
@@ -84,6 +86,7 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime, held: float)
         _blocked,
         _rolls_back,
         _another_ramps,
+        _runs_other_code,
         _not_ready,
     ):
         if answer := question(config, seen, now):
@@ -234,6 +237,12 @@ def _blocked(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
     return Plan("blocked", reason, (ClearRamp(),) if ramps else ())
 
 
+def _runs_other_code(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    """A build id that has come back with other code gets no traffic, or no more of it."""
+    changed = other_code(seen.version(config.deployment.target))
+    return Plan("blocked", _share(changed, seen)) if changed else None
+
+
 def _not_ready(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:
     """No traffic goes to a version without live workers; the server itself would let it."""
     target = seen.version(config.deployment.target)
@@ -256,6 +265,8 @@ def _unknown(version: Version, now: datetime) -> str | None:
     if version.status == "unregistered":
         return f"no worker of {version.build_id} has polled yet"
     young = version.created_at is not None and now - version.created_at < DECLARATION_TIME
+    if is_being_declared(version):
+        return f"what the program of {version.build_id} says is being declared"
     if version.strategy is None and young:
         return f"{version.build_id} has not declared its strategy yet"
     return None

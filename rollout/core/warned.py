@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from rollout.core.declared import other_code
 from rollout.core.observation import STUCK, Observation, Version
 from rollout.core.shares import falls_short, target_share
 
@@ -46,6 +47,8 @@ def _warnings(seen: Observation) -> Iterator[str]:
         yield waiting
     for version in seen.versions:
         yield from _waiting(seen, version)
+        if changed := other_code(version):
+            yield changed
         if short := falls_short(seen, version.build_id):
             yield short
     for build_id, number in seen.elsewhere.items():

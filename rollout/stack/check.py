@@ -122,8 +122,9 @@ def _wrong_metrics_host() -> Iterator[Problem]:
 def _missing_commands(started: Sequence[Command]) -> Iterator[Problem]:
     search = launch.search_path()
     for start in started:
-        if shutil.which(start.words[0], path=search) is None:
-            yield Problem(f"{start.name}: {start.words[0]} is not installed; run `make setup`", 1)
+        if shutil.which(start.executable, path=search) is None:
+            hint = "" if start.as_is else "; run `make setup`"
+            yield Problem(f"{start.name}: {start.executable} is not installed{hint}", 1)
 
 
 def _shared_ports(started: Sequence[Command]) -> Iterator[Problem]:

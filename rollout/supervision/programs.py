@@ -13,7 +13,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -83,6 +83,8 @@ class Command:
     launcher: str | None = None
     """The word that executes the launcher, where there is one."""
     launcher_port: str | None = None
+    as_is: bool = False
+    """Whether its launcher leaves ``words`` and PATH as they are."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What it finds in its environment, as far as that is known."""
     known: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -177,8 +179,16 @@ class Command:
         numbers = [*map(_port, self._port_words()), self.metrics_port]
         return tuple(dict.fromkeys(number for number in numbers if number is not None))
 
+    @property
+    def executable(self) -> str:
+        """Its first word; where that is a path, from the folder that it runs in."""
+        word, folder = self.words[0], self.program.directory
+        return str(folder / word) if folder and os.sep in word else word
+
     def invocation(self, *more: str) -> tuple[str, ...]:
         """Its words and ``more``, to be run from here: looked up where its launcher does."""
+        if self.as_is:
+            return (*self.words, *more)
         folders = [launch.search_path()]
         if self.launcher and os.sep in self.launcher:
             folders.insert(0, str(Path(self.launcher).parent))
@@ -224,7 +234,7 @@ def read(program: Program, environ: Mapping[str, str] = os.environ) -> Command:
     if start.kind == "launcher":
         command = replace(_launched(command, start.options), launcher=start.program)
         words = command.words
-    words, unset = _expanded(words, command.environ)
+    words, unset = (words, None) if command.as_is else _expanded(words, command.environ)
     start = find_start(words)
     kind: Kind = "other" if start.kind == "launcher" else start.kind
     runner = kind == "worker"
@@ -270,16 +280,21 @@ def _launched(command: Command, own: Sequence[str]) -> Command:
         return replace(command, complaint=said.getvalue().strip().rpartition("error: ")[2])
     environ = dict(command.environ)
     unset = None
+
+    def fill(word: str, environ: Mapping[str, str]) -> str:
+        return launch.filled(word, given, environ)
+
     for name, _, value in (assignment.partition("=") for assignment in given.env):
-        (environ[name],), missing = _expanded((value,), environ)
+        (environ[name],), missing = _expanded((value,), environ, fill)
         unset = unset or missing
     assigned = {each.partition("=")[0] for each in given.env}
     own_variables = {name: environ[name] for name in assigned}
     (port,), missing = _expanded((given.port or "",), environ)
     return replace(
         command,
-        words=tuple(given.command),
+        words=_expanded(given.command, environ, fill)[0] if given.as_is else tuple(given.command),
         launcher_port=port or None,
+        as_is=given.as_is,
         environ=environ,
         known={**command.known, **own_variables},
         contract={**command.contract, **contract.found_in(own_variables)},
@@ -289,14 +304,16 @@ def _launched(command: Command, own: Sequence[str]) -> Command:
 
 
 def _expanded(
-    words: Sequence[str], environ: Mapping[str, str]
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    fill: Callable[[str, Mapping[str, str]], str] = launch.expand,
 ) -> tuple[tuple[str, ...], str | None]:
     """``words`` as the launcher expands them, and a complaint where a variable is not set."""
     found: list[str] = []
     complaint = None
     for word in words:
         try:
-            found.append(launch.expand(word, environ))
+            found.append(fill(word, environ))
         except KeyError as missing:
             found.append(word)
             complaint = f"the environment variable {missing.args[0]} is not set"

@@ -23,6 +23,7 @@ _TEXTS: Mapping[str, str] = {
     "fingerprint": "fingerprint",
     "behavior": "behavior",
     "behavior_exceptions": "behavior_exceptions",
+    "workflows": "workflows",
 }
 """The keys of plain texts, by the field of `Metadata` that holds each."""
 _NO_CODE = "-"
@@ -54,6 +55,8 @@ class Metadata:
     """Of workflows that say nothing themselves: ``pinned`` or ``auto-upgrade``."""
     behavior_exceptions: str | None = None
     """Workflows that say something else themselves; empty where there are none."""
+    workflows: str | None = None
+    """What its workers can run, a name a line; empty where that is not known."""
     blocked: Note | None = None
     """Why it must get no traffic."""
     unblocked: Note | None = None
@@ -98,6 +101,11 @@ class Metadata:
         fields |= {verified_key(source): note for source, note in self.verified.items()}
         known = {key: str(value) for key, value in fields.items() if value is not None}
         return {**self.others, **known}
+
+    @property
+    def workflow_names(self) -> tuple[str, ...] | None:
+        """What its workers can run; None where that is not known."""
+        return tuple(self.workflows.splitlines()) if self.workflows else None
 
     def of_this_code(self, note: Note | None) -> str | None:
         """What ``note`` says; None where there is none, or the code has changed since."""

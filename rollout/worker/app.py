@@ -48,6 +48,12 @@ class App:
     """Of its client and its worker."""
 
     @property
+    def names(self) -> tuple[str, ...] | None:
+        """What its workflows are called; None where one of them takes runs of any name."""
+        names = [getattr(workflow, _DEFINITION).name for workflow in self.workflows]
+        return None if None in names else tuple(sorted(names))
+
+    @property
     def behaviors(self) -> dict[str, str]:
         """The workflows that say themselves how their runs behave: ``pinned``, ``auto-upgrade``."""
         definitions = [getattr(w, _DEFINITION) for w in self.workflows]

@@ -102,6 +102,7 @@ def _declaration(app: App, options: Options) -> Declaration:
         app.fingerprint,
         behavior=options.behavior,
         exceptions=", ".join(f"{name} {behavior}" for name, behavior in others.items()),
+        workflows=app.names,
     )
 
 

@@ -411,9 +411,27 @@ class TestRetry:
 class TestGate:
     """Before real traffic a run that is pinned to the target has to complete."""
 
+    def test_a_workflow_that_the_build_has_not(self, rollout: Rollout) -> None:
+        """Its workers list theirs: nothing is tried, and another name is another gate."""
+        gate = '\n[gate]\nworkflow = "Missing"\ntimeout = "600s"\nretries = 2\n'
+        rollout.file.write_text(rollout.file.read_text() + gate)
+        rollout.start_worker("v1", "compatible")
+        rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: rollout.status()["phase"] == "blocked", seconds=40)
+        reason = rollout.status()["reason"]
+        assert reason == (
+            "the gate of v2 cannot pass: this build has no workflow Missing (it has Greeting, "
+            "Order, Subscription); name one that it has in [gate] of rollout.toml"
+        )
+        assert not [r for r in controller.records("done") if "gate" in r["action"]]
+
+        rollout.file.write_text(rollout.file.read_text().replace("Missing", "Greeting"))
+        eventually(lambda: done(controller) == WHOLE, seconds=40)
+
     def test_shut_and_open_again(self, rollout: Rollout) -> None:
         """A gate that fails blocks with its reason; mended and retried, it lets the rollout go."""
-        gate = '\n[gate]\nworkflow = "Missing"\ntimeout = "2s"\nretries = 1\n'
+        gate = '\n[gate]\nworkflow = "Order"\ninput = "x"\ntimeout = "2s"\nretries = 1\n'
         rollout.file.write_text(rollout.file.read_text() + gate)
         rollout.start_worker("v1", "compatible")
         rollout.start_worker("v2")
@@ -428,7 +446,8 @@ class TestGate:
         assert [text.rpartition(" ")[2] for text in tries] == ["1", "2"]
         assert done(controller) == WHOLE[:1]
 
-        rollout.file.write_text(rollout.file.read_text().replace("Missing", "Greeting"))
+        mended = rollout.file.read_text().replace('"Order"\ninput = "x"', '"Greeting"')
+        rollout.file.write_text(mended)
         assert rollout.command("retry", "v2")[0] == 0
         eventually(lambda: done(controller) == WHOLE, seconds=40)
 

@@ -73,6 +73,7 @@ class TestAdd:
 
         added = await stack.fleet().add("v3", "incompatible", registered=registered)
         assert next(asked, None) is None
+        assert added.metrics_port is not None
         assert added.file.read_text() == NewWorker("v3", "incompatible", "greetings").render(
             added.metrics_port
         )
@@ -82,6 +83,7 @@ class TestAdd:
 
         beside = await stack.fleet().add("v4:x+1", "compatible", flags=["--drain", "5s"])
         assert beside.name == "worker-v4-x+1"
+        assert beside.metrics_port is not None
         assert beside.metrics_port > added.metrics_port
         for build_id in ("v3", "v4:x+1"):
             await stack.fleet().remove(build_id)

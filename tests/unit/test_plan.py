@@ -689,6 +689,26 @@ class TestGate:
         assert len(synthetic.history) == 2
         assert routing(synthetic) == []
 
+    def test_a_workflow_that_the_build_has_not_is_not_tried_again(self) -> None:
+        """Its code is what it is: the first try that says so blocks, and names what to mend."""
+        lacking = GateRun("q", 1, "failed", "unable to find workflow type: X", lacks_workflow=True)
+        observation = seen(V1, V2, current="v1", current_changed_at=LONG_AGO, gates=(lacking,))
+        decided = plan(config(more=GATE), observation, T0, ME)
+        assert (decided.phase, decided.actions) == ("blocked", ())
+        assert decided.reason.startswith("the gate of v2 cannot pass: this build has no workflow ")
+        assert "(unable to find workflow type: X); name one that it has" in decided.reason
+
+    def test_a_workflow_that_the_build_does_not_list_is_not_even_tried(self) -> None:
+        """Its workers have declared what they can run; one that they have is tried."""
+        for listed, phase in ((("A", "B"), "blocked"), (("A", "Smoke"), "progressing")):
+            target = replace(V2, workflows=listed)
+            observation = seen(V1, target, current="v1", current_changed_at=LONG_AGO)
+            decided = plan(config(more=GATE), observation, T0, ME)
+            assert decided.phase == phase
+            assert bool(decided.actions) == (phase == "progressing")
+            said = "this build has no workflow Smoke (it has A, B)"
+            assert (said in decided.reason) == (phase == "blocked")
+
     def test_a_running_gate_is_waited_for(self) -> None:
         """While a try runs nothing is started and nothing is routed."""
         running = GateRun("q", 1, "running")

@@ -27,6 +27,8 @@ __all__ = [
     "drop_logs",
     "free_port",
     "own_sections",
+    "process_name",
+    "process_number",
     "program_name",
     "shown",
     "sweep",
@@ -74,6 +76,22 @@ def program_name(build_id: str) -> str:
     for what is no build id.
     """
     return f"worker-{_fits(valid_build_id(build_id), 'build id').replace(':', '-')}"
+
+
+def process_name(program: str, number: int) -> str:
+    """What supervisord calls the process ``number``, from 1, of the worker called ``program``.
+
+    No build id has an ``@`` in a program's name.
+    """
+    return program if number == 1 else f"{program}@{number}"
+
+
+def process_number(name: str, program: str) -> int | None:
+    """Which process of the worker called ``program`` is called ``name``; None: none of its."""
+    base, mark, number = name.partition("@")
+    if base != program or (mark and not re.fullmatch(r"[1-9][0-9]*", number)):
+        return None
+    return int(number or "1")
 
 
 def _fits(name: str, what: str) -> str:
