@@ -159,7 +159,7 @@ async def test_each_runs_in_its_own_python(shop: Shop) -> None:
 
     prints = [await version_metadata(client, shop.name, each) for each in ("r1", "r22", "r333")]
     assert len({each.fingerprint for each in prints if each}) == 3
-    assert "passed: 1 run of r1 replays on r22" in shop.rollout("verify", "r22", "--from", "r1")
+    assert "passed: 1 run of r1 replay on r22" in shop.rollout("verify", "r22", "--from", "r1")
     drifted = shop.rollout("verify", "r333", "--from", "r1")
     assert "argument 1 of the activity charge is not what it was" in drifted
 
