@@ -17,6 +17,7 @@ from rollout.base.names import valid_build_id
 from rollout.base.settings import HOME
 from rollout.base.waiting import until
 from rollout.commands import answers
+from rollout.commands.gate_check import warn_of_gate
 from rollout.commands.shared import written
 from rollout.commands.world import refuse_elsewhere
 from rollout.controller.identity import own_identity
@@ -26,6 +27,13 @@ from rollout.core.config_file import load
 from rollout.supervision.fleet.command_addition import refuse_command, warnings_about
 from rollout.supervision.fleet.command_worker import CommandWorker
 from rollout.supervision.fleet.fleet import AddedProgram, Fleet
+from rollout.supervision.fleet.python_worker import (
+    found_python,
+    is_runner,
+    refuse_code,
+    release_of,
+    runner_words,
+)
 from rollout.supervision.fleet.release_folder import folder_fingerprint
 from rollout.supervision.rpc import Supervisor
 from rollout.temporal.pollers import polled_at
@@ -42,7 +50,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``rollout add`` that are for workers of any command."""
     group = parser.add_argument_group("a worker of your own, of any command, given after --")
     group.add_argument(
-        "--directory", type=Path, metavar="DIR", help="where it runs: the folder of this release"
+        "--python",
+        metavar="PYTHON",
+        help="instead of a command: what runs --app, such as releases/3f9c2ab/.venv/bin/python",
+    )
+    group.add_argument(
+        "--directory",
+        type=Path,
+        metavar="DIR",
+        help="where it runs: the folder of this release; of a --python: around its environment",
     )
     group.add_argument(
         "--env", action="append", default=[], metavar="K=V", help="a variable for it"
@@ -84,7 +100,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def is_command(arguments: argparse.Namespace) -> bool:
     """Whether the worker is one of any command, and not one that this folder's own code runs."""
-    own = ("directory", "env", "env_file", "user", "fingerprint", "replay", "task_queue")
+    own = ("python", "directory", "env", "env_file", "user", "fingerprint", "replay", "task_queue")
     told = any(getattr(arguments, name) for name in own) or arguments.processes > 1
     return told or _is_program(arguments.flags)
 
@@ -95,6 +111,8 @@ async def add_command(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     worker = _worker(arguments, config)
     refuse_command(worker)
+    if is_runner(worker.words):
+        await refuse_code(worker)
     for warning in warnings_about(worker):
         print(f"! {warning}", file=sys.stderr)
     client = await connect(identity=own_identity())
@@ -108,7 +126,8 @@ async def add_command(arguments: argparse.Namespace) -> int:
     )
     asked = (client, worker.deployment, worker.build_id, worker.task_queue)
     try:
-        await admit(client, build, allow_changed_code=arguments.allow_changed_code)
+        if not is_runner(worker.words):  # which sees to it itself, as to its declaration
+            await admit(client, build, allow_changed_code=arguments.allow_changed_code)
         before = await polled_at(*asked)
     except RPCError as error:
         raise Failure(f"could not read the version: {error.message}") from error
@@ -124,7 +143,9 @@ async def add_command(arguments: argparse.Namespace) -> int:
         added = await Fleet(Supervisor(), deployment=worker.deployment).add_command(
             worker, registered=polled_for
         )
-        await _declare(client, build)
+        if not is_runner(worker.words):  # which declares itself
+            await _declare(client, build)
+        await warn_of_gate(client, config, worker.build_id)
     for program in added:
         answers.say(_said(program))
     answers.note(
@@ -170,30 +191,60 @@ async def _scale(arguments: argparse.Namespace) -> int:
 
 def _worker(arguments: argparse.Namespace, config: RolloutConfig) -> CommandWorker:
     """The worker as it was told. Raises `Misuse` where that is none."""
-    directory = (arguments.directory or Path.cwd()).resolve()
+    python = found_python(arguments.python, arguments.directory) if arguments.python else None
+    around = release_of(python) if python else None
+    directory = (arguments.directory or around or Path.cwd()).resolve()
     if not directory.is_dir():
         raise Misuse(f"{directory} is not a folder")
-    if not _is_program(arguments.flags):
-        raise Misuse("which command? give it after --, as in: -- .venv/bin/python -m shop.worker")
-    if arguments.app:
-        raise Misuse("give either a command after --, or --app, and not both")
+    words = _runner(python, arguments, config) if python else _command(arguments)
+    fingerprint = arguments.fingerprint
+    if not is_runner(words):
+        fingerprint = fingerprint or folder_fingerprint(directory)
+    elif fingerprint:
+        raise Misuse("`rollout worker` knows its code: name FINGERPRINT in the build's module")
     env_file = arguments.env_file
     return CommandWorker(
         build_id=valid_build_id(arguments.build_id),
         strategy=arguments.strategy,
         deployment=config.deployment.name,
-        words=tuple(arguments.flags),
+        words=words,
         directory=directory,
         variables=_variables(arguments.env),
         env_file=None if env_file is None else env_file.absolute(),
         user=arguments.user,
         processes=arguments.processes,
         metrics_port=arguments.metrics_port,
+        needs_port=python is not None,
         task_queue=arguments.task_queue or config.deployment.task_queue,
-        fingerprint=arguments.fingerprint or folder_fingerprint(directory),
+        fingerprint=fingerprint,
         replay=arguments.replay,
         stop_seconds=max(1, round(arguments.stop_wait)),
         home=HOME.folder if HOME.is_set_up else None,
+    )
+
+
+def _command(arguments: argparse.Namespace) -> tuple[str, ...]:
+    if not _is_program(arguments.flags):
+        raise Misuse("which command? give it after --, as in: -- .venv/bin/python -m shop.worker")
+    if arguments.app:
+        raise Misuse("give either a command after --, or --app, and not both")
+    return tuple(arguments.flags)
+
+
+def _runner(python: Path, arguments: argparse.Namespace, config: RolloutConfig) -> tuple[str, ...]:
+    if not arguments.app:
+        raise Misuse("which workflows? give --app MODULE")
+    if _is_program(arguments.flags):
+        raise Misuse("give either a command after --, or --python, and not both")
+    allowed = ["--allow-changed-code"] if arguments.allow_changed_code else []
+    return runner_words(
+        python,
+        app=arguments.app,
+        build_id=arguments.build_id,
+        strategy=arguments.strategy,
+        deployment=config.deployment.name,
+        task_queue=arguments.task_queue or config.deployment.task_queue,
+        more=[*allowed, *arguments.flags],
     )
 
 

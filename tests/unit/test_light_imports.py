@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 
 import pytest
+import tomlkit
 
 from rollout.base.settings import ROOT
 from rollout.commands.command_table import command_parser
@@ -110,3 +112,14 @@ def test_the_runner_reads_what_a_program_is_given(monkeypatch: pytest.MonkeyPatc
     assert (given.build_id, given.deployment, given.strategy) == ("v2", "shop", "compatible")
     assert given.metrics_port == 9293
     assert command_parser("worker").parse_args([]).build_id == "3f9c2ab"
+
+
+def test_what_is_promised_is_what_is_installed() -> None:
+    """The package alone brings what the helpers need, and the extra `worker` the runner's rest."""
+    project = tomlkit.parse((ROOT / "pyproject.toml").read_text("utf-8")).unwrap()["project"]
+
+    def names(requirements: Sequence[str]) -> set[str]:
+        return {re.split(r"[^\w-]", each)[0] for each in requirements}
+
+    assert names(project["dependencies"]) == {"structlog", "temporalio"} < set(HELPERS)
+    assert names(project["optional-dependencies"]["worker"]) == set(RUNNER) - set(HELPERS)

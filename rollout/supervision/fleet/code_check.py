@@ -16,13 +16,18 @@ _NO_RUNNER = "No module named rollout"
 
 
 async def refuse_code(
-    words: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None
+    words: Sequence[str],
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    user: str | None = None,
 ) -> None:
     """Raise `Misuse` or `Failure` where the command in ``words`` refuses its options or code.
 
-    It runs in ``folder``, with ``environ`` or, where that is None, this process's environment.
+    It runs in ``folder``, with ``environ`` or, where that is None, this process's environment;
+    as ``user``, or, where that is None, as this process's own.
     """
-    code, lines = await _said([*words, "--check"], folder, environ)
+    code, lines = await _said([*words, "--check"], folder, environ, user)
     if not code:
         return
     reason = last_words(lines) or (lines[-1] if lines else "its check said nothing")
@@ -35,7 +40,7 @@ async def refuse_code(
 
 
 async def _said(
-    words: Sequence[str], folder: Path, environ: Mapping[str, str] | None
+    words: Sequence[str], folder: Path, environ: Mapping[str, str] | None, user: str | None
 ) -> tuple[int, list[str]]:
     """The exit code, and what it said on stderr."""
     try:
@@ -43,6 +48,7 @@ async def _said(
             *words,
             cwd=folder,
             env=environ,
+            user=user,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
