@@ -56,6 +56,8 @@ async def _retire(arguments: argparse.Namespace) -> int:
         _refuse_unknown(config, version, sure=arguments.force and arguments.yes)
     else:
         await _refuse_needed(config, observer, seen, arguments)
+    if not is_host:
+        _refuse_on_others(seen, build_id)
     await _remove(seen.deployment, build_id)
     if lost := queries_hang(version):
         print(lost)
@@ -64,11 +66,10 @@ async def _retire(arguments: argparse.Namespace) -> int:
     if is_host:
         print(f"this is a worker host: the server's record of {build_id} is the controller's")
         return 0
-    _refuse_elsewhere(seen, build_id)
     return await _forget(client, seen.deployment, build_id)
 
 
-def _refuse_elsewhere(seen: Observation, build_id: str) -> None:
+def _refuse_on_others(seen: Observation, build_id: str) -> None:
     """Raise `Failure` where another host has a program of it: its worker would bring it back."""
     found = {host.name: host for host in seen.hosts or ()}
     for name in others_with(seen, build_id):
