@@ -68,6 +68,8 @@ async def _retire(arguments: argparse.Namespace) -> int:
         _refuse_unknown(config, version, sure=arguments.force and arguments.yes)
     else:
         await _refuse_needed(config, observer, seen, arguments)
+    if not is_host:
+        _refuse_on_others(seen, build_id)
     await _remove(seen.deployment, build_id)
     if lost := queries_hang(version):
         answers.say(lost)
@@ -77,7 +79,6 @@ async def _retire(arguments: argparse.Namespace) -> int:
     if is_host:
         answers.say(f"this is a worker host: the server's record of {build_id} is the controller's")
         return 0
-    _refuse_elsewhere(seen, build_id)
     return await _forget(client, seen.deployment, build_id)
 
 
@@ -87,7 +88,7 @@ def _is_free(config: RolloutConfig, build_id: str) -> bool:
     return build_id not in (wanted.target, wanted.baseline, wanted.rollback, *wanted.unblock)
 
 
-def _refuse_elsewhere(seen: Observation, build_id: str) -> None:
+def _refuse_on_others(seen: Observation, build_id: str) -> None:
     """Raise `Failure` where another host has a program of it: its worker would bring it back."""
     found = {host.name: host for host in seen.hosts or ()}
     for name in others_with(seen, build_id):

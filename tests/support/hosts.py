@@ -69,7 +69,7 @@ class WorkerHost(PrivateSupervisord):
             "workers", "--build-id", build_id, "--strategy", "incompatible", "--managed",
             "--deployment", self._deployment, "--task-queue", self._deployment, *flags,
         )  # fmt: skip
-        self.configure(f"worker-{build_id}", *self._program(f"worker-{build_id}", words))
+        self.configure(f"worker-{build_id}", *self._program(f"worker-{build_id}", words, ROOT))
 
     def update(self) -> None:
         """Have supervisord take what was described."""
@@ -92,10 +92,10 @@ class WorkerHost(PrivateSupervisord):
         lines = (line for line in self.log(name).splitlines() if line.startswith("{"))
         return [json.loads(line) for line in lines]
 
-    def _program(self, name: str, words: Sequence[str]) -> list[str]:
-        told = [
-            f'{key}="{value}"' for key, value in {**self._environ, "LOG_FORMAT": "json"}.items()
-        ]
+    def _program(self, name: str, words: Sequence[str], home: Path | None = None) -> list[str]:
+        # The demo's workflows are found in the checkout's home alone.
+        home_is = {"ROLLOUT_HOME": str(home or self.folder), "LOG_FORMAT": "json"}
+        told = [f'{key}="{value}"' for key, value in {**self._environ, **home_is}.items()]
         return [
             f"command = {' '.join(words)}",
             f"directory = {ROOT}",
