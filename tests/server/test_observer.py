@@ -216,7 +216,7 @@ async def test_a_ramp_that_gives_less_than_it_means(temporal_server: DevServer) 
             assert decided.reason in held, (decided, seen)
             return decided.reason
 
-        told = await until(short, seconds=20)
+        told = await until(short, seconds=60)
         less = r"held at 50 %: v2 gets \d+ % of new runs instead of 50 % \(\d+ of \d+\): its"
         assert re.match(less, told), told
 

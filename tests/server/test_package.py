@@ -275,7 +275,8 @@ class TestInstalled:
 
             def told() -> bool:
                 status = json.loads(home.run("rollout", "status", "--json"))
-                return status["source"] == "controller" and status["deployment"] == project.name
+                assert (status["source"], status["deployment"]) == ("controller", project.name)
+                return True
 
             eventually(told)
             program = (supervisord.folder / "programs" / "rollout.ini").read_text()

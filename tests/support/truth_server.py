@@ -39,6 +39,7 @@ _WORTH_ANOTHER_TRY = (
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.CANCELLED,  # so the SDK calls its own timeout
     RPCStatusCode.ABORTED,
+    RPCStatusCode.NOT_FOUND,  # of a task queue of a version that registers just now
 )
 
 
