@@ -275,7 +275,7 @@ class TestInstalled:
 
             def told() -> bool:
                 status = json.loads(home.run("rollout", "status", "--json"))
-                return status["source"] == "controller" and status["deployment"] == project.name
+                return (status["source"], status["deployment"]) == ("controller", project.name)
 
             eventually(told)
             program = (supervisord.folder / "programs" / "rollout.ini").read_text()
