@@ -54,6 +54,7 @@ _LOGS = {
     "NO_COLOR": "`rollout logs` without colours, whatever its value",
 }
 _DEMO = {
+    "NO_DEMO": "leaves the demo's load out, for workers of your own do not know its workflows",
     "LOAD_RATE": "workflows that the stack's load starts a second; default: 5",
     "GRAFANA_HOME": "an installed Grafana, for `make setup` to take",
     "PROMETHEUS_RELEASES": "a mirror of Prometheus's releases, for `make setup`",
