@@ -2,15 +2,18 @@
 
 As JSON the answer is one object, on the last line of what it prints: what it was about, what was
 ``told``, the ``exit_code``, and the ``error`` where there is one. Whoever waits prints one object a
-line before that.
+line before that. What a command prints by itself is among what was ``told``.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TextIO
 
 from rollout.base.exit import Failure, stamp
 
@@ -18,6 +21,8 @@ __all__ = ["answered", "hand_out", "is_json", "line", "note", "say"]
 
 _fields: ContextVar[dict[str, Any] | None] = ContextVar("fields", default=None)
 """What is known of the answer so far; None where a person is answered."""
+_stdout: ContextVar[TextIO | None] = ContextVar("stdout", default=None)
+"""Where a script reads, while what is printed is kept for the answer."""
 
 
 def is_json() -> bool:
@@ -43,7 +48,7 @@ def note(**fields: object) -> None:
 
 def line(**fields: object) -> None:
     """Print an object of its own, before the answer."""
-    print(json.dumps({"time": stamp(), **fields}), flush=True)
+    print(json.dumps({"time": stamp(), **fields}), file=_stdout.get() or sys.stdout, flush=True)
 
 
 def hand_out() -> None:
@@ -51,7 +56,7 @@ def hand_out() -> None:
     known = _fields.get()
     if known and known["told"]:
         line(**known)
-        known["told"] = []
+        known["told"].clear()
 
 
 def answered(command: str, run: Callable[[], int], *, as_json: bool) -> int:
@@ -59,13 +64,28 @@ def answered(command: str, run: Callable[[], int], *, as_json: bool) -> int:
     if not as_json:
         return run()
     known: dict[str, Any] = {"command": command, "told": []}
-    token = _fields.set(known)
+    before, token = _stdout.set(sys.stdout), _fields.set(known)
     try:
-        code = run()
+        with contextlib.redirect_stdout(_Kept(known["told"])):
+            code = run()
+        line(**known, exit_code=code)
     except Failure as failure:
         line(**known, error=str(failure), exit_code=failure.code)
         raise
     finally:
         _fields.reset(token)
-    line(**known, exit_code=code)
+        _stdout.reset(before)
     return code
+
+
+class _Kept(io.TextIOBase):
+    """Keeps what is printed, line by line."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        self._lines.extend(filter(None, lines))
+        return len(text)

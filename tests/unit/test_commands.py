@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 from rollout import __version__
 from rollout.base.exit import Misuse
 from rollout.base.settings import ROOT
+from rollout.commands.answers import answered, hand_out
 from rollout.commands.command_table import COMMANDS, command_parser, dispatch
 from rollout.commands.supervisorctl import make_plugin
 from rollout.stack import summary
@@ -159,6 +161,38 @@ class TestTheFile:
         assert "paused = true" in config.read_text()
         plugin.do_rollout("stauts")
         assert controller.exitstatus == 2
+
+
+class TestAnswers:
+    """With ``--json`` a script reads objects, and nothing else."""
+
+    def test_one_object(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """What a command says is in it, with what it was about."""
+        assert dispatch(["pause", "--json", "--config", str(config)]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer.pop("time").endswith("Z")
+        assert answer == {
+            "command": "pause",
+            "told": ["paused: traffic stays as it is; `rollout resume` goes on"],
+            "deployment": "other",
+            "paused": True,
+            "exit_code": 0,
+        }
+
+    def test_what_is_printed_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A command that prints by itself breaks no line of JSON, also between two answers."""
+
+        def run() -> int:
+            sys.stdout.write("one\n")
+            hand_out()
+            sys.stdout.write("two three\n")
+            raise Misuse("no")
+
+        with pytest.raises(Misuse):
+            answered("x", run, as_json=True)
+        first, last = map(json.loads, capsys.readouterr().out.splitlines())
+        assert first["told"] == ["one"]
+        assert (last["told"], last["error"], last["exit_code"]) == (["two three"], "no", 2)
 
 
 class TestProcess:
