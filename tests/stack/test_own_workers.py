@@ -135,9 +135,8 @@ class Shop:
 
     def version(self, build_id: str) -> dict[str, Any]:
         """What it says of one build."""
-        found: dict[str, Any]
-        (found,) = [v for v in self.status()["versions"] if v["build_id"] == build_id]
-        return found
+        found: dict[str, dict[str, Any]] = {v["build_id"]: v for v in self.status()["versions"]}
+        return found[build_id]
 
     def pids(self) -> dict[str, int]:
         """The process id of each program that runs."""

@@ -75,8 +75,7 @@ class CommandWorker:
     """The home whose rollout.ini its launcher reads for more variables; None: none has one."""
 
     def __post_init__(self) -> None:
-        program_name(valid_build_id(self.build_id))
-        valid_deployment(self.deployment)
+        program_name(valid_build_id(self.build_id), valid_deployment(self.deployment))
         if self.user is not None and not _USER.fullmatch(self.user):
             raise Misuse(f"{self.user!r} is not the name of a user")
         if not 1 <= self.processes <= _MOST_PROCESSES:
@@ -99,7 +98,7 @@ class CommandWorker:
     @property
     def name(self) -> str:
         """What supervisord calls its first process."""
-        return program_name(self.build_id)
+        return program_name(self.build_id, self.deployment)
 
     @property
     def names(self) -> tuple[str, ...]:

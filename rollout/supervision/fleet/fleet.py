@@ -211,7 +211,7 @@ class Fleet:
         # A first try that died after it had deleted a file leaves its program loaded;
         # once supervisord has read its files again, only the name tells what it runs.
         gone = {_group(each) for each in before if self._runs(each, build_id)}
-        name = program_files.program_name(build_id)
+        name = program_files.program_name(build_id, self._deployment)
         gone |= {name, *(g for g in map(_group, before) if program_files.process_number(g, name))}
         gone -= {_group(each) for each in after if each.kind == "worker"}
         files = [file for each in mine for file in self._files_of(each.program)]

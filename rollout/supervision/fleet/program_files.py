@@ -16,9 +16,10 @@ from pathlib import Path
 from supervisor.options import UnhosedConfigParser
 
 from rollout.base.exit import Failure, Misuse
+from rollout.base.home import Home
 from rollout.base.listeners import is_free
 from rollout.base.names import valid_build_id, valid_deployment
-from rollout.base.settings import PORTS
+from rollout.base.settings import HOME, PORTS
 from rollout.base.settings import port as port_of
 from rollout.supervision.programs import Program, possible_ports
 
@@ -68,14 +69,17 @@ _TOLD = (
 )
 
 
-def program_name(build_id: str) -> str:
+def program_name(build_id: str, deployment: str | None = None, home: Home = HOME) -> str:
     """What supervisord calls the worker of ``build_id``: ``worker-`` and the build id.
 
-    A colon becomes a minus sign, for in supervisord's names it parts group and
-    program; nothing else that a build id may hold needs changing. Raises `Misuse`
+    In a home that was set up the name of ``deployment`` stands between the two: one git sha may
+    be the build of several services. A colon becomes a minus sign, for in supervisord's names it
+    parts group and program; nothing else that a build id may hold needs changing. Raises `Misuse`
     for what is no build id.
     """
-    return f"worker-{_fits(valid_build_id(build_id), 'build id').replace(':', '-')}"
+    build = _fits(valid_build_id(build_id), "build id").replace(":", "-")
+    scope = f"{_fits(deployment, 'deployment name')}-" if deployment and home.is_set_up else ""
+    return f"worker-{scope}{build}"
 
 
 def process_name(program: str, number: int) -> str:
@@ -143,7 +147,7 @@ class NewWorker:
     @property
     def name(self) -> str:
         """What supervisord calls it."""
-        return program_name(self.build_id)
+        return program_name(self.build_id, self.deployment)
 
     @property
     def module(self) -> str:

@@ -46,7 +46,7 @@ class Scaling:
         self._supervisor = supervisor
         self._loader = loader
         self._mine = (deployment, build_id)
-        self._name = program_name(build_id)
+        self._name = program_name(build_id, deployment)
 
     async def plan(self, processes: int) -> ScalePlan:
         """What ``processes`` of them come to. Raises `Failure` where that cannot be done here."""
