@@ -74,7 +74,7 @@ class Starting:
             states = {each.state for each in await self._loader.members({added.name})}
             if states <= {"FATAL", "STOPPED"}:
                 state = "does not stay up" if "FATAL" in states else "has been stopped or removed"
-                last = last_words_in(added.log_file)
+                last = last_words_in(added.log_file, has_ended=True)
                 raise Failure(f"{added.name} {state}{last}; {told}; {undo}")
             if not states <= {"STARTING", "RUNNING"}:
                 return False
@@ -88,10 +88,10 @@ class Starting:
             )
 
 
-def last_words_in(log_file: Path) -> str:
-    """``, saying: ...`` with the last failure that the program told, or else its last line.
+def last_words_in(log_file: Path, *, has_ended: bool = False) -> str:
+    """``, saying: ...`` with the last failure that the program told; empty where it told none.
 
-    Empty where it said nothing.
+    Of one that ``has_ended`` the last line is taken for it, whatever language that is in.
     """
     try:
         with log_file.open("rb") as log:
@@ -100,5 +100,5 @@ def last_words_in(log_file: Path) -> str:
     except OSError:
         return ""
     written = [line.strip() for line in lines if line.strip()]
-    told = last_words(written) or (written[-1][:_LONGEST_LINE] if written else "")
+    told = last_words(written) or (written[-1][:_LONGEST_LINE] if written and has_ended else "")
     return f", saying: {told}" if told else ""
