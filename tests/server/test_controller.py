@@ -180,24 +180,22 @@ class TestReaders:
             at = datetime.fromisoformat(document["observed_at"])
             assert 0 <= document["age_seconds"] < 10
             assert abs((datetime.now(timezone.utc) - at).total_seconds()) < 20
-        series = scrape(port)
-        assert series["rollout_config_ok"] == {labels(deployment_name=rollout.name): 1}
-        assert (
-            0 < series["rollout_observation_age_seconds"][labels(deployment_name=rollout.name)] < 10
-        )
+        series, of = scrape(port), labels(deployment_name=rollout.name)
+        assert series["rollout_config_ok"] == {of: 1}
+        assert 0 < series["rollout_observation_age_seconds"][of] < 10
         assert "rollout_throttled_total" in series
 
         # Steered while the file is broken: the controller follows, and says so.
         good = rollout.file.read_text()
         rollout.file.write_text(good.replace("[progressive]", "[progressive"))
-        eventually(lambda: scrape(port)["rollout_config_ok"] == {labels(): 0})
+        eventually(lambda: scrape(port)["rollout_config_ok"] == {of: 0})
         code, _, warned = rollout.command("pause")
         assert (code, warned[:20]) == (0, "! rollout.toml line ")
         eventually(lambda: served()["paused"])
         assert "the last good rollout.toml is followed" in served()["warnings"][0]
         rollout.file.write_text(good)
         eventually(lambda: "paused = true" in rollout.file.read_text())
-        eventually(lambda: scrape(port)["rollout_config_ok"] == {labels(): 1})
+        eventually(lambda: scrape(port)["rollout_config_ok"] == {of: 1})
 
         assert controller.stop() == 0
         alone = rollout.status()
