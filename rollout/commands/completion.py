@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import argcomplete
+from argcomplete.shell_integration import shellcode
 
 from rollout.base.command_line import Parser
 from rollout.base.exit import Failure, Misuse
@@ -38,7 +39,7 @@ def completion(parser: argparse.ArgumentParser) -> None:
 
 
 def _completion(arguments: argparse.Namespace) -> int:
-    print(argcomplete.shellcode(["rollout"], shell=arguments.shell))
+    print(shellcode(["rollout"], shell=arguments.shell))
     return 0
 
 
@@ -69,7 +70,7 @@ def _words(line: str) -> list[str]:
         return line.split()
 
 
-def _with_builds(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def _with_builds(parser: Parser) -> Parser:
     """``parser``, in which each BUILD is completed by those that the controller here knows."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to ask
         if action.metavar == "BUILD":
@@ -77,7 +78,7 @@ def _with_builds(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
-def _builds(parsed_args: argparse.Namespace, **_: object) -> Iterable[str]:
+def _builds(parsed_args: argparse.Namespace, **_more: object) -> Iterable[str]:
     """The build ids that the controller here saw last; none where it does not answer."""
     from rollout.base.settings import ROLLOUT_FILE  # noqa: PLC0415 - it may refuse the home's files
 
