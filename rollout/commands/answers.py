@@ -78,10 +78,11 @@ def answered(command: str, run: Callable[[], int], *, as_json: bool) -> int:
     return code
 
 
-class _Kept(io.TextIOBase):
+class _Kept(io.StringIO):
     """Keeps what is printed, line by line."""
 
     def __init__(self, lines: list[str]) -> None:
+        super().__init__()
         self._lines = lines
         self._rest = ""
 

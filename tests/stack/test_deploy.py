@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from rollout.base.settings import ROOT
+from rollout.commands.command_table import COMMANDS
 from tests.support.fleet_stack import FleetStack
 from tests.support.temporal_server import DevServer, free_port
 from tests.support.waiting import eventually
@@ -65,16 +67,20 @@ class Site:
 
     def rollout(self, *words: str) -> tuple[int, list[dict[str, Any]], str]:
         """Run a command that answers with JSON: exit code, its objects, stderr."""
-        done = subprocess.run(
+        process = self.start(*words)
+        told, warned = process.communicate(timeout=180)
+        return process.returncode, [json.loads(each) for each in told.splitlines()], warned
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command."""
+        return subprocess.Popen(
             [sys.executable, "-m", "rollout", *words],
             cwd=self.stack.folder,
             env={"PATH": os.environ["PATH"], **self._environ},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=180,
-            check=False,
         )
-        return done.returncode, [json.loads(each) for each in done.stdout.splitlines()], done.stderr
 
 
 @pytest.fixture
@@ -115,3 +121,48 @@ def test_two_builds_and_one_that_is_blocked(site: Site) -> None:
     eventually(lambda: site.rollout("retire", "v1.1", "--json")[0] == 0, seconds=60)
     code, lines, warned = site.rollout("retire", "v1.1", "--json")
     assert (code, lines[-1]["changed"]) == (0, False), warned
+
+
+CALLS = {
+    "deploy": ("v1", "--strategy", "compatible"),
+    "status": (),
+    "plan": (),
+    "history": (),
+    "check": (),
+    "logs": (),
+    "to": ("v1",),
+    "pause": (),
+    "resume": (),
+    "promote": (),
+    "rollback": (),
+    "abort": (),
+    "add": ("v1", "--strategy", "compatible"),
+    "verify": ("v1", "--from", "v1"),
+    "retry": ("v1",),
+    "retire": ("v9",),
+    "adopt": (),
+    "release": (),
+    "notify": (),
+}
+REFUSED = {"promote", "rollback", "notify"}
+"""There is no ramp, nothing to go back to, and nobody to tell."""
+JUDGES = {"check", "verify"}
+"""What they find is their exit code."""
+
+
+def test_every_answer_is_json(site: Site) -> None:
+    """Each line that a command prints with ``--json`` is JSON, also where it fails."""
+    for name, words in CALLS.items():
+        code, lines, warned = site.rollout(name, *words, "--json")
+        told = (name, code, lines, warned)
+        if name not in JUDGES:
+            assert ((code != 0), (warned != "")) == (name in REFUSED, name in REFUSED), told
+        if COMMANDS[name].changes and name != "verify":
+            assert (lines[-1]["command"], lines[-1]["exit_code"]) == (name, code)
+            assert ("error" in lines[-1]) == (name in REFUSED)
+    watching = site.start("watch", "--json")
+    assert watching.stdout is not None
+    first = json.loads(watching.stdout.readline())
+    watching.send_signal(signal.SIGTERM)
+    assert watching.wait(timeout=30) == 0
+    assert set(first) == {"at", "text"}
