@@ -117,9 +117,8 @@ def test_from_one_build_to_the_next_on_two_hosts(several: Several) -> None:
     eventually(lambda: several.status()["reason"] == missing, seconds=60)
     assert several.status()["current"] == "v1"
     assert "2/2" in several.command("status").stdout
-    told = b.command("status").stdout.replace("\n", " ")
-    assert "decides and wants v2; this is a worker host, which routes nothing" in told
-
+    told = json.loads(b.command("status", "--json").stdout)["reason"]
+    assert told.endswith("decides and wants v2; this is a worker host, which routes nothing")
     assert "say it beside the controller" in b.command("to", "v2").stderr
 
     with urllib.request.urlopen(f"http://127.0.0.1:{a.port}/targets", timeout=5) as answer:
