@@ -6,6 +6,7 @@ import argparse
 import re
 import socket
 import time
+from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -21,6 +22,7 @@ from rollout.base.settings import host_port
 from rollout.base.signals import stop_on_signals, unless_stopped
 from rollout.controller.api import serve
 from rollout.controller.last_good import follow as follow_intent
+from rollout.core.config_folder import choose
 from rollout.supervision.programs import Program
 
 __all__ = ["host", "host_name"]
@@ -70,7 +72,7 @@ def host(parser: argparse.ArgumentParser) -> None:
 
 async def _run(arguments: argparse.Namespace) -> int:
     arguments.name = arguments.name or _own_name()
-    deployment = arguments.deployment or follow_intent(arguments.config).config.deployment.name
+    deployment = arguments.deployment or _only_one(arguments.config)
     logs.configure("rollout-host", deployment_name=deployment)
     with only_agent(deployment):
         telling = _serve(arguments, deployment)
@@ -78,6 +80,11 @@ async def _run(arguments: argparse.Namespace) -> int:
         await unless_stopped(stop, _follow(deployment, arguments.name, telling))
     log.info("stopped")
     return 0
+
+
+def _only_one(config: Path) -> str:
+    """The deployment of the only file of this home. Raises `Misuse` where there are several."""
+    return follow_intent(choose(config, None)).config.deployment.name
 
 
 def _own_name() -> str:
