@@ -135,16 +135,19 @@ def test_from_one_build_to_the_next_on_two_hosts(several: Several) -> None:
         eventually(lambda: host.states().get("worker-v1") is None, seconds=150)  # noqa: B023
         assert host.states()["worker-v2"] == "RUNNING"
         assert not (host.folder / "programs" / "worker-v1.ini").exists()
-    v1 = next(v for v in several.status()["versions"] if v["build_id"] == "v1")
-    assert v1["hosts"] == {}
+    eventually(lambda: hosts() == {"a": {"v2": "RUNNING"}, "b": {"v2": "RUNNING"}}, seconds=60)
 
 
 @pytest.mark.long
 def test_a_host_that_dies_for_good(several: Several) -> None:
     """It is unknown, which holds everything up, until a person says that it is gone."""
-    several.host("a", "v1", "v2")
+    a = several.host("a", "v1")
     b = several.host("b", "v1")
     several.control()
+    # Not before: a build that is older than the target and idle is superseded, and retired.
+    eventually(lambda: several.status()["current"] == "v1", seconds=60)
+    a.add_worker("v2")
+    a.update()
     eventually(lambda: len(several.status()["hosts"]) == 2, seconds=60)
     assert "stop its `rollout host` first" in several.command("forget-host", "b").stderr
     assert "there is a, b" in several.command("forget-host", "c").stderr
@@ -183,7 +186,7 @@ def test_a_host_behind_a_cable_that_is_pulled(tmp_path: Path) -> None:
         hosts = []
         for number, (name, ahead) in enumerate([("web-1", -5), ("web-2", 5)], start=1):
             space = stack.enter_context(Namespace.opened(name, number))
-            host = several.host(name, "v1", "v2", space=space, ahead=ahead)
+            host = several.host(name, "v1", space=space, ahead=ahead)
             hosts.append((host, space))
         (_, _), (far, cable) = hosts
         several.control()
@@ -192,11 +195,14 @@ def test_a_host_behind_a_cable_that_is_pulled(tmp_path: Path) -> None:
             return {host["name"]: not host["silent"] for host in several.status()["hosts"]}
 
         def version(build_id: str) -> dict[str, Any]:
-            versions = several.status()["versions"]
-            found: dict[str, Any] = next(v for v in versions if v["build_id"] == build_id)
-            return found
+            found = {each["build_id"]: each for each in several.status()["versions"]}
+            return dict(found[build_id])
 
         eventually(lambda: heard() == {"web-1": True, "web-2": True}, seconds=90)
+        eventually(lambda: several.status()["current"] == "v1", seconds=60)
+        for host, _ in hosts:
+            host.add_worker("v2")
+            host.update()
         eventually(lambda: version("v2")["workers"] == 2, seconds=90)
         assert far.records("host")[0]["event"] == "serving"
         assert {host["hostname"] for host in several.status()["hosts"]} == {"web-1", "web-2"}
