@@ -14,12 +14,23 @@ from filelock import FileLock, Timeout
 from rollout.base.exit import Failure, Misuse
 from rollout.base.waiting import until
 
-__all__ = ["alone", "alone_in", "alone_patiently", "is_locked", "replace"]
+__all__ = ["Edition", "alone", "alone_in", "alone_patiently", "edition", "is_locked", "replace"]
 
 _NEW = ".new"
 
+Edition = tuple[int, int, int]
+
 _INSTANT = 0.3
 """Seconds after which a lock is held by somebody, and not by a look of `is_locked`."""
+
+
+def edition(path: Path) -> Edition | None:
+    """What tells one edit of a file from the next; None where it cannot even be looked up."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from temporalio.service import RPCError
@@ -12,7 +11,7 @@ from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.waiting import until
 from rollout.commands.shared import observe
-from rollout.commands.world import refuse_own_file
+from rollout.commands.world import followed_here
 from rollout.controller.identity import is_running
 from rollout.controller.last_good import change, follow
 from rollout.controller.refusals import last_refusals
@@ -39,10 +38,7 @@ def promote(parser: argparse.ArgumentParser) -> None:
 
 async def _promote(arguments: argparse.Namespace) -> int:
     """Write into rollout.toml how far the target goes, and wait until it is there."""
-    refuse_own_file(arguments.config)
-    followed = follow(arguments.config)
-    if followed.warning:
-        print(f"! {followed.warning}", file=sys.stderr)
+    followed = followed_here(arguments.config)
     seen, decided = await observe(followed.config)
     wanted = promotion(followed.config, seen, decided, full=arguments.full)
     change(arguments.config, promote=str(wanted))

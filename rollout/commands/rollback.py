@@ -12,9 +12,9 @@ from temporalio.service import RPCError
 from rollout.base.exit import Failure
 from rollout.base.waiting import until
 from rollout.commands.shared import own, see, written
-from rollout.commands.world import refuse_own_file
+from rollout.commands.world import followed_here
 from rollout.controller.identity import is_running
-from rollout.controller.last_good import change, follow
+from rollout.controller.last_good import change
 from rollout.controller.refusals import last_refusals
 from rollout.core.observation import Observation, Version
 from rollout.core.verdict import warnings
@@ -46,11 +46,7 @@ def rollback(parser: argparse.ArgumentParser) -> None:
 
 async def _rollback(arguments: argparse.Namespace) -> int:
     """Send all new runs back to a version that has worked, and block the one that has not."""
-    refuse_own_file(arguments.config)
-    followed = follow(arguments.config)
-    config = followed.config
-    if followed.warning:
-        print(f"! {followed.warning}", file=sys.stderr)
+    config = followed_here(arguments.config).config
     if config.deployment.pace == "manual":
         raise Failure('pace is "manual" in rollout.toml: route with the `temporal` CLI')
     client, seen = await see(config)

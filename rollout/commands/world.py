@@ -18,10 +18,18 @@ import structlog
 
 from rollout.base.exit import Failure
 from rollout.base.settings import ROLLOUT_FILE, SOCKET
+from rollout.controller.last_good import Followed, follow
 from rollout.supervision.rpc import Supervisor
 from rollout.supervision.surroundings import World, adopt, of_running_stack, of_supervisord
 
-__all__ = ["enter", "is_elsewhere", "refuse_elsewhere", "refuse_own_file", "supervisor_here"]
+__all__ = [
+    "enter",
+    "followed_here",
+    "is_elsewhere",
+    "refuse_elsewhere",
+    "refuse_own_file",
+    "supervisor_here",
+]
 
 _elsewhere: ContextVar[bool] = ContextVar("elsewhere", default=False)
 
@@ -83,3 +91,15 @@ def refuse_own_file(path: Path) -> None:
             f"{path} is what the stack here follows: with --elsewhere name the other one's own "
             "with --config"
         )
+
+
+def followed_here(path: Path) -> Followed:
+    """What the file at ``path`` asks for, to be changed; what is wrong with it is said first.
+
+    Raises as `refuse_own_file` and `follow` do.
+    """
+    refuse_own_file(path)
+    followed = follow(path)
+    if followed.warning:
+        print(f"! {followed.warning}", file=sys.stderr)
+    return followed

@@ -6,13 +6,12 @@ import contextlib
 from pathlib import Path
 
 from rollout.base.exit import Misuse
+from rollout.base.files import Edition, edition
 from rollout.controller.last_good import copy_of, follow, keep, settle
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse, read_text
 
 __all__ = ["Intent"]
-
-Edition = tuple[int, int, int]
 
 
 class Intent:
@@ -31,7 +30,7 @@ class Intent:
         self._path = path
         self._renamed = renamed
         self._keeps = keeps
-        self._read = _edition(path)
+        self._read = edition(path)
         if keeps:
             self._settle()
         followed = follow(path)
@@ -46,15 +45,15 @@ class Intent:
 
     def has_changed(self) -> bool:
         """Whether the file is another than at the last `refresh`."""
-        return _edition(self._path) != self._read
+        return edition(self._path) != self._read
 
     def refresh(self) -> RolloutConfig:
         """Read the file where it has changed; what is in force from now on."""
-        edition = _edition(self._path)
-        if edition is None or edition != self._read:
-            self._read = edition
+        found = edition(self._path)
+        if found is None or found != self._read:
+            self._read = found
             self._take()
-        elif self.problem and _edition(copy_of(self._path)) != self._copied:
+        elif self.problem and edition(copy_of(self._path)) != self._copied:
             self._take_copy()
         return self.config
 
@@ -73,10 +72,10 @@ class Intent:
     def _take_copy(self) -> None:
         """Follow what commands have made of the last good edition meanwhile."""
         copy = copy_of(self._path)
-        if _edition(copy) != self._copied:
+        if edition(copy) != self._copied:
             with contextlib.suppress(Misuse):
                 self._follow(copy)
-            self._copied = _edition(copy)
+            self._copied = edition(copy)
 
     def _follow(self, path: Path) -> None:
         text = read_text(path)
@@ -92,13 +91,4 @@ class Intent:
     def _note(self) -> None:
         if self._keeps and self.problem is None:
             keep(self._path, self.text)
-        self._copied = _edition(copy_of(self._path))
-
-
-def _edition(path: Path) -> Edition | None:
-    """What tells one edit from the next; None where the file cannot even be looked up."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+        self._copied = edition(copy_of(self._path))

@@ -32,6 +32,7 @@ class Publisher:
 
     def __init__(self, server: Server, config_file: Path) -> None:
         self._config: RolloutConfig | None = None
+        self._log: LogTail | None = None
         self._last = Snapshot(
             pid=os.getpid(),
             identity=own_identity(),
@@ -50,6 +51,8 @@ class Publisher:
     def intent(self, intent: Intent) -> None:
         """What rollout.toml asks for, as the next round follows it."""
         self._config = intent.config
+        if self._log is None:  # the name stays: a controller follows no other
+            self._log = LogTail(settings.LOG_DIR, intent.config.deployment.name)
         self._change(config=intent.text, config_problem=intent.problem)
 
     def round(self, seen: Observation, decided: Plan) -> None:
@@ -86,9 +89,8 @@ class Publisher:
         self._last = msgspec.structs.replace(self._last, **changes)
 
     def _snapshot(self) -> Snapshot:
-        name = self._config.deployment.name if self._config else ""
-        log = LogTail(settings.LOG_DIR, name)
-        deeds = tuple(Deed(event.at, event.text) for event in log.events())
+        events = self._log.events() if self._log else ()
+        deeds = tuple(Deed(event.at, event.text) for event in events)
         return msgspec.structs.replace(self._last, made_at=datetime.now(timezone.utc), deeds=deeds)
 
     def _status(self) -> dict[str, Any]:

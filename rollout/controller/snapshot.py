@@ -7,7 +7,6 @@ reader of another version looks for itself. Scripts read ``/api/v1/status``.
 from __future__ import annotations
 
 import http.client
-import os
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 
 import msgspec
+import psutil
 
 from rollout.base import files
 from rollout.base.server import Server
@@ -176,7 +176,7 @@ def _settled(place: Announcement, deployment: str, patience: float) -> Snapshot:
 
 
 def _asked(place: Announcement) -> Snapshot:
-    if not place.url.startswith("http://") or not _lives(place.pid):
+    if not place.url.startswith("http://") or not psutil.pid_exists(place.pid):
         raise Unanswered("no controller answers here")
     # No proxy: it is this machine that is asked.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -191,13 +191,3 @@ def _asked(place: Announcement) -> Snapshot:
     if found.version != VERSION:
         raise Unanswered("the controller here is of another version")
     return found
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

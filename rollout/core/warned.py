@@ -49,14 +49,18 @@ def _warnings(seen: Observation) -> Iterator[str]:
         if short := falls_short(seen, version.build_id):
             yield short
     for build_id, number in seen.elsewhere.items():
-        runs = "run waits" if number == 1 else "runs wait"
         yield (
-            f"{number:,} {runs} on {build_id}, which the server has forgotten: start a worker of "
+            f"{_wait(number)} on {build_id}, which the server has forgotten: start a worker of "
             f"{build_id}, or move each to a build that can go on with it: `{_moves(seen)}`"
         )
     yield from seen.skewed
     if seen.throttled:
         yield "the server refused some questions, because it is asked too often"
+
+
+def _wait(runs: int) -> str:
+    """That so many wait, with the verb that fits."""
+    return "1 run waits" if runs == 1 else f"{runs:,} runs wait"
 
 
 def _moves(seen: Observation) -> str:
@@ -86,8 +90,7 @@ def _waiting(seen: Observation, version: Version) -> Iterator[str]:
             yield f"{name} has no live worker: its {share:.0%} of new runs wait for one{back}"
         # Elsewhere those that are pinned alone wait for it.
         if number := version.open_runs if share > 0 else version.holding:
-            runs = "run waits" if number == 1 else "runs wait"
-            yield f"{number:,} {runs} for a worker of {name}{back}"
+            yield f"{_wait(number)} for a worker of {name}{back}"
     elif share > 0 and version.queues is not None:
         others = [v.queues or frozenset() for v in seen.versions if v.first_activated_at]
         for queue in sorted(frozenset().union(*others) - version.queues):

@@ -148,19 +148,14 @@ async def _replay(
     downloads = _Downloads(client, chosen)
     async with aclosing(downloads.lines()) as lines:
         outcomes = await run_replay(command, lines)
-    return Verification(
-        source,
-        command.build_id,
-        tuple(replayed(outcome) for outcome in outcomes if not outcome.get("left_out")),
-        (
-            *downloads.left_out,
-            *(
-                f"{outcome['workflow_id']} ({outcome['workflow_type']}): {outcome['left_out']}"
-                for outcome in outcomes
-                if outcome.get("left_out")
-            ),
-        ),
-    )
+    tried = [outcome for outcome in outcomes if not outcome.get("left_out")]
+    not_tried = [
+        f"{outcome['workflow_id']} ({outcome['workflow_type']}): {outcome['left_out']}"
+        for outcome in outcomes
+        if outcome.get("left_out")
+    ]
+    left_out = (*downloads.left_out, *not_tried)
+    return Verification(source, command.build_id, tuple(map(replayed, tried)), left_out)
 
 
 def replayed(outcome: Mapping[str, Any]) -> Replayed:

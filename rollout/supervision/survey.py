@@ -6,6 +6,7 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
+from rollout.base.files import edition
 from rollout.base.settings import SOCKET, SUPERVISORD_CONF
 
 __all__ = ["Surveyor"]
@@ -26,7 +27,7 @@ class Surveyor:
         """A sentence where a reload would fail; none where no supervisord runs here."""
         if not self._socket.exists() or not self._conf.exists():
             return ()
-        editions = tuple(map(_edition, self._files()))
+        editions = [(file, edition(file)) for file in self._files()]
         if editions != self._editions:
             self._found, self._editions = tuple(self._problems()), editions
         return self._found
@@ -50,11 +51,3 @@ class Surveyor:
         what = "; ".join(read.problems)
         said = f"supervisord could not load its files again ({what})"
         return (f"{said}: `supervisorctl reload` would take everything down",)
-
-
-def _edition(path: Path) -> tuple[str, int, int]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return str(path), 0, 0
-    return str(path), stat.st_mtime_ns, stat.st_size

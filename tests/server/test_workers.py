@@ -183,13 +183,7 @@ class TestChangedCode:
             f"--deployment {name} --task-queue {name} --build-id b1 --strategy incompatible --app"
         )
         more = environ(temporal_server, PYTHONPATH=str(tmp_path))
-        first = Command(python("workers", *flags.split(), "one"), more, tmp_path)
-        try:
-            settled(first)
-            code = first.records("polling")[0]["code"]
-            assert first.stop() == 0
-        finally:
-            first.end()
+        code = deployed(python("workers", *flags.split(), "one"), more, tmp_path)
         refused = run(temporal_server, "workers", *flags.split(), "two", PYTHONPATH=str(tmp_path))
         assert refused.returncode == 1
         assert f"build b1 was deployed with code {code}" in refused.stderr.splitlines()[-1]
@@ -219,19 +213,25 @@ class TestChangedCode:
             (site / "sitecustomize.py").write_text(SITE.format(site=str(site)))
             sites.append(str(site))
         more = environ(temporal_server, PYTHONPATH=sites[0])
-        first = Command(python("workers", *flags.split()), more, tmp_path)
-        try:
-            settled(first)
-            code = first.records("polling")[0]["code"]
-            assert first.stop() == 0
-        finally:
-            first.end()
+        code = deployed(python("workers", *flags.split()), more, tmp_path)
         refused = run(temporal_server, "workers", *flags.split(), PYTHONPATH=sites[1])
         assert refused.returncode == 1
         said = refused.stderr.splitlines()[-1]
         assert f"build b1 was deployed with code {code}, and this is code " in said
         other = said.partition("this is code ")[2][:16]
         assert len({code, other, "e3b0c44298fc1c14"}) == 3
+
+
+def deployed(command: list[str], environment: dict[str, str], folder: Path) -> str:
+    """Run a worker until it is settled, and stop it; the fingerprint that it told of its code."""
+    first = Command(command, environment, folder)
+    try:
+        settled(first)
+        code = first.records("polling")[0]["code"]
+        assert first.stop() == 0
+    finally:
+        first.end()
+    return str(code)
 
 
 SITE = """
