@@ -232,7 +232,7 @@ class TestUnversioned:
                 assert await greet(client, name) == "Hello from worker Build ID: v1.1!"
                 # It has no version to be pinned to, so its next task goes where new runs go.
                 assert "v1.1" in builds(await before.result())
-                pinned = await order(client, name, 12)
+                pinned = await order(client, name, 30)  # until the controller is through
                 await begun(client, name, "v1.1", 1)
 
                 rollout = way_out(tmp_path, name)

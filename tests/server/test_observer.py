@@ -34,8 +34,8 @@ class Slow:
 
     @workflow.run
     async def run(self) -> None:
-        """Block the only thread, though not for as long as is taken for a deadlock; then wait."""
-        time.sleep(1.5)  # noqa: ASYNC251 - that is the point
+        """Block the only thread for longer than v1 takes for several, on a busy machine too."""
+        time.sleep(5)  # noqa: ASYNC251 - that is the point
         await asyncio.Future()
 
 

@@ -64,6 +64,7 @@ async def foreign_worker(
         max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
         max_cached_workflows=0 if max_concurrent_workflow_tasks == 1 else 1000,
         workflow_runner=UnsandboxedWorkflowRunner(),
+        debug_mode=True,  # which leaves a workflow that blocks alone
         deployment_config=WorkerDeploymentConfig(
             version=WorkerDeploymentVersion(deployment, build_id),
             use_worker_versioning=True,
