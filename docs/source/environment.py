@@ -25,8 +25,15 @@ _TEMPORAL = {
     "TEMPORAL_CONFIG_FILE": "that file; the embedded server is left out where this is set",
 }
 _PLACES = {
-    "ROLLOUT_HOME": "the folder with `rollout.toml` and `var/`; default: the checkout that the "
-    "package lies in, else the current folder",
+    "ROLLOUT_HOME": "the folder that `rollout init` has set up, or with `rollout.toml` and `var/`; "
+    "default: the current folder where it has a `rollout.ini`; else the checkout that the package "
+    "lies in; else the current folder where it has a `rollout.toml`; else `~/.config/rollout` or "
+    "`/etc/rollout`, the first with a `rollout.ini`",
+    "SUPERVISOR_SERVER_URL": "which supervisord is asked (`unix:///run/supervisor.sock`, "
+    "`http://127.0.0.1:9001`); default: as `rollout.ini` says, in a checkout its own; supervisord "
+    "sets it in what it starts",
+    "SUPERVISOR_USERNAME": "the user that it wants; default: as its supervisord.conf says",
+    "SUPERVISOR_PASSWORD": "the password that it wants; default: as its supervisord.conf says",
     "PROMETHEUS_URL": "where Prometheus's HTTP API is; default: this machine, PROMETHEUS_PORT",
     "METRICS_HOST": "the address that metrics are served on; default: `127.0.0.1`",
 }
@@ -47,6 +54,7 @@ _LOGS = {
     "NO_COLOR": "`rollout logs` without colours, whatever its value",
 }
 _DEMO = {
+    "NO_DEMO": "leaves the demo's load out, for workers of your own do not know its workflows",
     "LOAD_RATE": "workflows that the stack's load starts a second; default: 5",
     "GRAFANA_HOME": "an installed Grafana, for `make setup` to take",
     "PROMETHEUS_RELEASES": "a mirror of Prometheus's releases, for `make setup`",
@@ -56,7 +64,9 @@ _GIVEN = {
     "BUILD_ID": "in a worker: its build, for activities to read",
     "SUPERVISOR_GROUP_NAME": "set by supervisord in what it starts: its group",
     "SUPERVISOR_PROCESS_NAME": "set by supervisord in what it starts: its name",
-    "SUPERVISOR_SERVER_URL": "set by supervisord in what it starts: where it is reached",
+    "_ARGCOMPLETE": "set by the shell that asks what may follow (`rollout completion`)",
+    "COMP_LINE": "set by that shell: the line so far",
+    "SUPERVISOR_ENABLED": "set by supervisord in what it starts: that it did",
 }
 
 

@@ -36,10 +36,12 @@ _CONTROLLER = {
     "action": "what was done, in words",
     "calls": "how often the server has said that it is asked too much",
     "changes": "what has changed in `rollout.toml`",
+    "channel": "of a notification: `command`, `webhook` or which of `apprise`",
     "outcome": "of a replay: `passed`, or what broke",
     "phase": "as in `status`",
     "reason": "why, in a sentence",
     "source": "the build whose runs were replayed",
+    "text": "of a notification: what was to be told",
     "error": "what went wrong, in its own words",
     "retry_in_seconds": "when it is tried again",
 }
@@ -52,6 +54,9 @@ _WORKER = {
     "module": "the module with the build's workflows",
     "place": "of version sets: where the build is in them",
     "strategy": "the strategy that was declared",
+}
+_HOST = {
+    "host": "the worker host, as `rollout status` calls it",
 }
 _EXPORTER = {
     "file": "the file of Prometheus's targets that was written",
@@ -80,6 +85,7 @@ _GROUPS = (
     ("Of an error", _AT_THE_END),
     ("Controller, and waiting for Temporal", _CONTROLLER),
     ("Worker", _WORKER),
+    ("Worker host", _HOST),
     ("Exporter", _EXPORTER),
     ("Load and client", _LOAD),
 )

@@ -13,17 +13,19 @@ from client.results import Ran
 from client.score import Score
 from docs.source.markdown import code, sentence, table
 from rollout.base.settings import ROOT
-from rollout.controller.metrics import ControllerMetrics
+from rollout.controller.metrics import ControllerMetrics, Families
 from rollout.core.config import Deployment, RolloutConfig
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.exporter.deployment import DeploymentMetrics
 from rollout.exporter.processes import ProcessMetrics
+from rollout.prometheus.comparison import Comparison, questions
 from rollout.supervision.rpc import Process
 
 __all__ = ["alerts", "metrics"]
 
 _RULES = ROOT / "metrics" / "rules"
-_READERS = ("metrics/rules/*.yml", "grafana/dashboards/*.json", "rollout/prometheus/*.py")
+_READERS = ("metrics/rules/*.yml", "grafana/dashboards/*.json")
+_SUFFIX = re.compile("(_total|_seconds|_milliseconds)$")
 _SDK = re.compile(
     r"(?<![:\w])(temporal_(?!worker_deployment)[a-z_]+?)(?:_bucket|_count|_sum)?(?![:\w])"
 )
@@ -33,9 +35,11 @@ _THEN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 def metrics() -> str:
     """A table for each process that serves some."""
     worker = (
-        "What Temporal's SDK counts, each series with `build_id` and `deployment_name` beside the "
-        "SDK's own labels (`namespace`, `task_queue`, `workflow_type`, `activity_type`, ...). "
-        "The rules, the dashboard and the analysis read these:\n\n"
+        "What Temporal's SDK counts, each with its target's `build_id` and `deployment_name` "
+        "beside the SDK's own labels (`namespace`, `task_queue`, `workflow_type`, "
+        "`activity_type`, ...). The rules, the dashboard and the analysis read these, in any SDK's "
+        "words: a counter with or without `_total`, a latency in milliseconds or seconds, with or "
+        "without `_milliseconds` or `_seconds`:\n\n"
     )
     return "\n\n".join(
         (
@@ -59,7 +63,7 @@ def alerts() -> str:
 
 
 def _exporter() -> Iterator[Metric]:
-    deployment, processes = DeploymentMetrics(), ProcessMetrics()
+    deployment, processes = DeploymentMetrics("greetings"), ProcessMetrics()
     version = Version("v1", "drained", open_runs=0, workers=1, drained_since=_THEN)
     seen = Observation(
         "greetings", "default", _THEN, current="v1", ramping=Ramp("v2", 10),
@@ -73,7 +77,7 @@ def _exporter() -> Iterator[Metric]:
 
 def _controller() -> Iterable[Metric]:
     registry = CollectorRegistry()
-    served = ControllerMetrics(registry)
+    served = ControllerMetrics(Families(registry), "greetings")
     served.configured(RolloutConfig(deployment=Deployment(target="v1")))
     served.reconciled("ok", "complete")
     return registry.collect()
@@ -105,8 +109,10 @@ def _labels(family: Metric) -> str:
 
 
 def _used_of_the_sdk() -> list[str]:
-    texts = (path.read_text() for pattern in _READERS for path in sorted(ROOT.glob(pattern)))
-    return sorted({name for text in texts for name in _SDK.findall(text)})
+    """By the names that are the same for every SDK."""
+    texts = [path.read_text() for pattern in _READERS for path in sorted(ROOT.glob(pattern))]
+    texts += questions(Comparison("greetings", "v2", "v1", 60, 60)).values()
+    return sorted({_SUFFIX.sub("", name) for text in texts for name in _SDK.findall(text)})
 
 
 def _recordings() -> str:

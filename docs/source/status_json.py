@@ -27,6 +27,8 @@ STATUS = {
     "server": "`address` and `namespace` of the server that was asked",
     "unassigned_runs": "running workflows on the deployment's task queues that no version has "
     "taken yet; null: not known",
+    "hosts": "the worker hosts with a `rollout host`: `name`, `hostname`, `silent`, `age_seconds` "
+    "since it was last heard, and the state of each of its `builds`; null: not known",
     "warnings": "what stands in the way beside that, a sentence each",
     "versions": "a build each, the oldest first; below",
 }
@@ -54,6 +56,7 @@ STATUS_VERSION = {
     "known",
     "waiting_at": "when that was asked for, in RFC 3339",
     "workers": "its worker processes whose heartbeat goes on; null: not known",
+    "hosts": "the state of its programs on each host that has some, by the host's name",
     "process": "its program's state in supervisord; null: it has none here",
     "safe_to_stop": "whether its workers may be stopped; anything unknown means no",
     "evidence": "the points of that verdict: `check`, `ok`, and `detail` in a sentence",

@@ -13,7 +13,7 @@ from msgspec import inspect as types
 
 from docs.source.markdown import code, sentence, table
 from rollout.core import config
-from rollout.core.config import Delay, Promotion, RolloutConfig, Seconds
+from rollout.core.config import Delay, Promotion, RolloutConfig, Seconds, Secret, WebAddress
 
 __all__ = ["toml_keys"]
 
@@ -22,6 +22,8 @@ _OURS: dict[type, str] = {
     Seconds: 'duration, `"30s"`',
     Delay: 'duration, or `"manual"`: never',
     Promotion: 'build and percentage, `"v2@50"`',
+    Secret: '`"env:NAME"` or `"file:PATH"`',
+    WebAddress: 'URL, `"env:NAME"` or `"file:PATH"`',
 }
 _PLAIN = {types.BoolType: "true or false", types.StrType: "text", types.AnyType: "any value"}
 _SIGNS = (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most"))
@@ -94,6 +96,8 @@ def _type_name(kind: types.Type) -> str:
             name = "list of tables"
         case types.VarTupleType():
             name = f"list of {_type_name(kind.item_type)}"
+        case types.DictType():
+            name = f"table, each value {_type_name(kind.value_type)}"
         case types.IntType() | types.FloatType():
             name = _number_name(kind)
         case types.CustomType():
@@ -118,7 +122,7 @@ def _default(field: types.Field) -> str:
     return "" if default is msgspec.NODEFAULT or default is None else code(_as_toml(default))
 
 
-def _as_toml(value: Any) -> str:  # noqa: ANN401 - any default of the schema
+def _as_toml(value: Any) -> str:  # noqa: ANN401, PLR0911 - any default of the schema
     match value:
         case bool():
             return str(value).lower()
@@ -129,6 +133,8 @@ def _as_toml(value: Any) -> str:  # noqa: ANN401 - any default of the schema
                 f"{name} = {_as_toml(getattr(value, name))}" for name in value.__struct_fields__
             )
             return f"{{ {', '.join(pairs)} }}"
+        case dict():
+            return f"{{ {', '.join(f'{key} = {_as_toml(each)}' for key, each in value.items())} }}"
         case tuple():
             return f"[{', '.join(map(_as_toml, value))}]"
         case str():

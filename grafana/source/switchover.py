@@ -35,6 +35,7 @@ from rollout.prometheus.graphs import (
     latency,
     states,
 )
+from rollout.prometheus.sdk_metrics import quantile
 
 __all__ = ["switchover"]
 
@@ -79,7 +80,7 @@ def _workflow_type() -> build.QueryVariable:
         .label("Workflow type")
         .description("A type that takes next to no time shows best who gets new runs.")
         .datasource(DATASOURCE)
-        .query('label_values(temporal_workflow_completed_total{job="worker"}, workflow_type)')
+        .query("label_values(build_type:temporal_workflow_completed:rate30s, workflow_type)")
         .current(VariableOption(selected=True, text="Greeting", value="Greeting"))
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
@@ -263,9 +264,7 @@ def _workers() -> Iterator[Panel]:
         " activities (dashed). It grows where a build has too few workers.",
         *(
             query(
-                "histogram_quantile(0.95, sum by (build_id, le) (rate("
-                f"temporal_{kind}_schedule_to_start_latency_seconds_bucket"
-                '{job="worker"}[1m]))) >= 0',
+                f"{_waits(kind)} >= 0",
                 f"{{{{build_id}}}} {legend}",
                 ref_id,
             )
@@ -310,6 +309,15 @@ def _workers() -> Iterator[Panel]:
         query('sum by (build_id) (up{job="worker"})', "{{build_id}} reached", "B"),
         dashed="/ reached$/",
     )
+
+
+def _waits(kind: str) -> str:
+    """PromQL for the p95 of the seconds that tasks of a ``kind`` wait for a worker."""
+
+    def rise(buckets: str) -> str:
+        return f'sum by (build_id, le) (rate({buckets}{{job="worker"}}[1m]))'
+
+    return quantile(0.95, f"{kind}_schedule_to_start", rise, ("build_id",), job="worker")
 
 
 def _processes() -> Iterator[Panel]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from rollout.base.durations import parse_duration
@@ -21,6 +23,24 @@ class Parser(argparse.ArgumentParser):
         # flag's beginning for the whole of it either.
         options.setdefault("allow_abbrev", False)
         super().__init__(**options)
+
+    def parse_known_args(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        namespace: argparse.Namespace | None = None,
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse does; the words after ``--`` are those of the argument ``verbatim`` names.
+
+        argparse finds no place for them where an option stands before, and takes out each ``--``.
+        """
+        words = list(sys.argv[1:] if args is None else args)
+        name = self.get_default("verbatim")
+        if name is None or "--" not in words:
+            return super().parse_known_args(words, namespace)
+        place = words.index("--")
+        found, unknown = super().parse_known_args(words[:place], namespace)
+        getattr(found, name).extend(words[place + 1 :])
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         """Raise `Misuse`, which `rollout.base.exit.run` turns into the line."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,14 @@ async def connect(
     runtime: Runtime | None = None,
     timeout: timedelta = timedelta(seconds=5),
     identity: str | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> Client:
     """A connected client, or `Failure` with the address that did not answer within ``timeout``.
 
     The failure is a `Refused` or a `Misuse` where the same call cannot succeed later.
+    ``own``: further options of `Client.connect`, which win over the environment's.
     """
-    config = _connect_config()
+    config = {**_connect_config(), **(own or {})}
     if identity:
         config["identity"] = identity
     try:
@@ -94,7 +97,10 @@ async def connect(
 
 
 async def connect_patiently(
-    *, runtime: Runtime | None = None, identity: str | None = None
+    *,
+    runtime: Runtime | None = None,
+    identity: str | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> Client:
     """A connected client, however long Temporal is away: with backoff and a log line a try.
 
@@ -118,7 +124,7 @@ async def connect_patiently(
         before_sleep=tell,
         reraise=True,
     )
-    client: Client = await retrying(connect, runtime=runtime, identity=identity)
+    client: Client = await retrying(connect, runtime=runtime, identity=identity, own=own)
     return client
 
 

@@ -1,7 +1,8 @@
 """How every command ends: one line for the person, an exit code for the script.
 
 Exit codes: 0 done; 1 it failed or was refused; 2 the call or a configuration
-file is wrong; 130 interrupted by Ctrl-C.
+file is wrong; of commands that wait for a rollout 4 it was rolled back or is blocked, 5 it still
+went on when the time was up; 130 interrupted by Ctrl-C.
 
 Where logs are JSON the line is a record as well, with the keys of `rollout.base.logs` and
 ``exit_code``: so it is found among the others, and by its level.
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn
 
-__all__ = ["Failure", "Misuse", "end", "finish", "log_by", "run", "stamp"]
+__all__ = ["Blocked", "Failure", "Misuse", "Unfinished", "end", "finish", "log_by", "run", "stamp"]
 
 _logs: dict[str, Any] = {"json": None, "fields": {}}
 
@@ -30,6 +31,18 @@ class Misuse(Failure):
     """The call, or a configuration file, is wrong. Nothing has been changed."""
 
     code = 2
+
+
+class Blocked(Failure):
+    """The rollout that was waited for was rolled back, or a person must act before it goes on."""
+
+    code = 4
+
+
+class Unfinished(Failure):
+    """The rollout that was waited for still went on when the time was up."""
+
+    code = 5
 
 
 def log_by(fields: Mapping[str, str], *, as_json: bool) -> None:

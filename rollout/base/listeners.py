@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import socket
 from typing import Any
 
 import psutil
 
 from rollout.base.settings import metrics_host
+from rollout.base.sockets import can_listen
 
-__all__ = ["can_listen", "describe", "holder", "is_free"]
+__all__ = ["describe", "holder", "is_free"]
 
 _LOOPBACK = "127.0.0.1"
 
@@ -19,18 +19,6 @@ _LOOPBACK = "127.0.0.1"
 def is_free(number: int) -> bool:
     """Whether port ``number`` is free, on loopback and where metrics are served."""
     return number > 0 and can_listen(_LOOPBACK, number) and can_listen(metrics_host(), number)
-
-
-def can_listen(host: str, number: int = 0) -> bool:
-    """Whether a server could listen there; with port 0, whether ``host`` is of this machine."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # Without it a port reads as taken for a minute after its last connection.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, number))
-        except (OSError, OverflowError):
-            return False
-    return True
 
 
 def holder(number: int) -> psutil.Process | None:

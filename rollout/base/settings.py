@@ -16,10 +16,12 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from rollout.base.exit import Misuse
+from rollout.base.home import Home, find_home
 
 __all__ = [
     "DEFAULT_DEPLOYMENT",
     "DEFAULT_TASK_QUEUE",
+    "HOME",
     "LOG_DIR",
     "PORTS",
     "ROLLOUT_FILE",
@@ -39,19 +41,9 @@ __all__ = [
     "port",
     "prometheus_page",
     "prometheus_url",
+    "supervisor_url",
     "temporal_address",
 ]
-
-
-def _root(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder that is worked on, with rollout.toml and var/ in it.
-
-    It is ROLLOUT_HOME; else the checkout that this package lies in; else the current folder.
-    """
-    if home := environ.get("ROLLOUT_HOME"):
-        return Path(home).resolve()
-    checkout = Path(__file__).resolve().parents[2]
-    return checkout if (checkout / "supervisord.conf").is_file() else Path.cwd()
 
 
 def _programs_of(root: Path) -> Path:
@@ -60,15 +52,20 @@ def _programs_of(root: Path) -> Path:
     return own if own.is_dir() else Path(sys.executable).parent
 
 
-ROOT = _root()
-VAR = ROOT / "var"
-LOG_DIR = VAR / "log"
+HOME = find_home()
+ROOT = HOME.folder
+VAR = HOME.state
+LOG_DIR = HOME.logs
 TOOLS_DIR = VAR / "tools"
 VENV_BIN = _programs_of(ROOT)
-SUPERVISORD_CONF = ROOT / "supervisord.conf"
-SOCKET = VAR / "run" / "supervisor.sock"
+SUPERVISORD_CONF = HOME.supervisord_conf
+SOCKET = (
+    Path(HOME.server.removeprefix("unix://"))
+    if HOME.server and HOME.server.startswith("unix://")
+    else VAR / "run" / "supervisor.sock"
+)
 TARGETS_DIR = VAR / "targets"  # Prometheus's file_sd, written by the exporter
-ROLLOUT_FILE = ROOT / "rollout.toml"
+ROLLOUT_FILE = HOME.config
 
 # Of a worker, and of a rollout.toml, that is told no other.
 DEFAULT_DEPLOYMENT = "greetings"
@@ -161,3 +158,19 @@ def embedded_temporal(environ: Mapping[str, str] = os.environ) -> bool:
 def temporal_address() -> str:
     """``host:port`` of the embedded Temporal server."""
     return f"127.0.0.1:{port('TEMPORAL_PORT')}"
+
+
+def supervisor_url(environ: Mapping[str, str] = os.environ, home: Home = HOME) -> str:
+    """Where the supervisord of ``home`` is asked, as SUPERVISOR_SERVER_URL is written.
+
+    A home that has a supervisord.conf of its own and no rollout.ini, such as a checkout, is asked
+    on its own socket alone: a variable of another's must not shut it down. Elsewhere a person's
+    SUPERVISOR_SERVER_URL counts, then rollout.ini, and last the variable of the supervisord that
+    has started this process, which need not be the one that is meant.
+    """
+    own = f"unix://{SOCKET}"
+    if not home.is_set_up and home.supervisord_conf.is_file():
+        return own
+    told = environ.get("SUPERVISOR_SERVER_URL") or ""
+    by_person = "" if environ.get("SUPERVISOR_ENABLED") else told
+    return by_person or home.server or told or own

@@ -11,15 +11,18 @@ import asyncio
 import difflib
 import importlib
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rollout import __version__
 from rollout.base.command_line import Parser
-from rollout.base.exit import Misuse
+from rollout.base.exit import Failure, Misuse
 from rollout.base.settings import ROLLOUT_FILE
+from rollout.commands.answers import answered
 
 __all__ = ["COMMANDS", "Command", "command_parser", "dispatch"]
 
@@ -32,15 +35,19 @@ class Command:
 
     group: str
     module: str
-    """Where the function of the command's name is that adds its arguments."""
+    """Where the function is that adds its arguments: of its name, with ``_`` for ``-``."""
     text: str
     """What it is for, for the list of all and as its own help's first sentence."""
     examples: str = ""
     """For its help, a line each, without the word ``rollout``; the function may have its own."""
     reads_config: bool = True
     """Whether ``--config`` may stand behind its name, too."""
+    of_several: bool = False
+    """Whether it is about all deployments of the home, where ``-d`` names none."""
     asks_server: bool = False
     """Whether it asks a Temporal server, which is that of the stack that runs here."""
+    answers: bool = True
+    """Whether it ends with an answer, which is JSON with ``--json``."""
 
     @property
     def changes(self) -> bool:
@@ -61,7 +68,7 @@ def _version(module: str, text: str, examples: str) -> Command:
 
 
 def _run(module: str, text: str, examples: str = "", **more: bool) -> Command:
-    return Command(_RUN, f"rollout.{module}", text, examples, **more)
+    return Command(_RUN, f"rollout.{module}", text, examples, answers=False, **more)
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -83,11 +90,41 @@ COMMANDS: Mapping[str, Command] = {
     "history": _look(
         "commands.history", "say what has happened, and when", "history --json", asks_server=True
     ),
+    "list": _look(
+        "commands.list",
+        "show every deployment of the home, a line each",
+        "list\nlist --json | jq -r '.deployments[].phase'",
+        asks_server=True,
+        of_several=True,
+    ),
     "logs": _look(
         "commands.logs", "show every process's log, merged by time", "logs -f", reads_config=False
     ),
-    "check": _look("stack.check", "find what is wrong before anything is started", "check --json"),
-    "to": _steer("intent", "make a build the target of new runs", "to v3"),
+    "check": _look(
+        "stack.check",
+        "find what is wrong before anything is started",
+        "check --json",
+        of_several=True,
+    ),
+    "notify": _look(
+        "commands.notify", "try out whether those are told whom [notify] names", "notify"
+    ),
+    "completion": _look(
+        "commands.completion",
+        "print what a shell needs to complete all this",
+        "completion bash",
+        reads_config=False,
+        answers=False,
+    ),
+    "deploy": _steer(
+        "deploy",
+        "add a build, make it the target, and wait for it",
+        "deploy v3 --strategy incompatible --app shop.workflows\n"
+        "deploy v3 --app shop.workflows --timeout 1h --json",
+    ),
+    "to": _steer(
+        "intent", "make a build the target of new runs", "to v3\nto v3 --wait --timeout 30m"
+    ),
     "pause": _steer("intent", "leave traffic as it is", "pause"),
     "resume": _steer("intent", "go on after a pause", "resume"),
     "promote": _steer(
@@ -100,12 +137,16 @@ COMMANDS: Mapping[str, Command] = {
         "send new runs back, at once",
         "rollback\nrollback --to v1\nrollback --move-back",
     ),
+    "abort": _steer("abort", "end what is on its way; no build is blocked", "abort\nabort v3"),
     "add": _version(
         "versions",
         "start workers of a new build",
         "add v3 --strategy incompatible --app shop.workflows\n"
-        "add v3.1 --strategy compatible -- --drain 30s",
+        "add v3.1 --strategy compatible -- --drain 30s\n"
+        "add 3f9c2ab --directory /srv/shop/releases/3f9c2ab --metrics-port 9201 "
+        "-- .venv/bin/python -m shop.worker",
     ),
+    "scale": _version("own_workers", "change how many processes a build has", "scale 3f9c2ab 2"),
     "verify": _version(
         "versions",
         "replay the current build's runs on another",
@@ -117,10 +158,35 @@ COMMANDS: Mapping[str, Command] = {
         "stop and remove what is safe to stop",
         "retire v1\nretire v1 --force --yes",
     ),
+    "forget-host": _version(
+        "forget_host", "wait no longer for a host that is gone for good", "forget-host web-2"
+    ),
     "adopt": _version("owners", "become the deployment's manager", "adopt"),
     "release": _version("owners", "let anybody change the routing", "release"),
-    "run": _run("commands.run", "run the controller until SIGTERM or Ctrl-C", "run"),
+    "init": _run(
+        "commands.init",
+        "make a home for a deployment, under your own supervisord",
+        "init --deployment shop --task-queue shop --dry-run\n"
+        "init --deployment shop --supervisor unix:///run/supervisor.sock\n"
+        "init --deployment shop --directory ~/rollout --supervisord-conf ~/supervisord.conf",
+        reads_config=False,
+    ),
+    "run": _run(
+        "commands.run", "run the controller until SIGTERM or Ctrl-C", "run", of_several=True
+    ),
+    "host": _run(
+        "commands.host",
+        "run the agent of a worker host; it routes nothing",
+        "host\nhost --deployment shop --name web-2 --bind 10.0.0.12",
+        reads_config=False,
+    ),
     "worker": _run("commands.worker", "run a worker of one build", reads_config=False),
+    "replay": _run(
+        "commands.replay",
+        "say of each history on stdin whether a build's code fits",
+        "replay --app shop.workflows --build-id v2",
+        reads_config=False,
+    ),
     "exporter": _run(
         "commands.exporter", "serve processes and versions as metrics", reads_config=False
     ),
@@ -151,7 +217,7 @@ examples:
 `rollout COMMAND` for the others. `python -m rollout` is the same command.
 
 exit codes: 0 done, 1 failed or refused, 2 wrong call or rollout.toml, 3 `plan` has changes,
-130 Ctrl-C
+4 rolled back or blocked, 5 still going when the time was up, 130 Ctrl-C
 """
 
 
@@ -163,14 +229,41 @@ def dispatch(words: Sequence[str]) -> int:
     if given.command not in COMMANDS:
         raise Misuse(_unknown(given.command))
     command = command_parser(given.command)
-    arguments = command.parse_args(given.rest, argparse.Namespace(config=given.config))
-    if COMMANDS[given.command].asks_server:
+    arguments = _arguments(COMMANDS[given.command], command, given)
+    as_json = getattr(arguments, "is_answered", False) and arguments.json
+    return answered(given.command, lambda: _perform(given.command, arguments), as_json=as_json)
+
+
+def _perform(name: str, arguments: argparse.Namespace) -> int:
+    if COMMANDS[name].asks_server:
         from rollout.commands import world  # noqa: PLC0415 - not every command needs it
 
-        world.enter(elsewhere=arguments.elsewhere, changes=COMMANDS[given.command].changes)
+        world.enter(elsewhere=arguments.elsewhere, changes=COMMANDS[name].changes)
+        if COMMANDS[name].group == _STEER:
+            world.refuse_worker_host(arguments.config)
     outcome = arguments.run(arguments)
     code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
     return code
+
+
+def _arguments(
+    command: Command, parser: argparse.ArgumentParser, given: argparse.Namespace
+) -> argparse.Namespace:
+    """Those of ``command``; its ``config`` is the file of the one deployment that it is about."""
+    if not command.reads_config:
+        arguments = parser.parse_args(given.rest, argparse.Namespace(config=given.config))
+        if given.deployment is not None:
+            if not hasattr(arguments, "deployment"):
+                raise Misuse(f"`rollout {given.command}` is about no deployment: leave -d out")
+            arguments.deployment = arguments.deployment or given.deployment
+        return arguments
+    before = argparse.Namespace(config=given.config, deployment=given.deployment)
+    arguments = parser.parse_args(given.rest, before)
+    if arguments.deployment is not None or not command.of_several:
+        from rollout.core.config_folder import choose  # noqa: PLC0415 - a worker reads no such file
+
+        arguments.config = choose(arguments.config, arguments.deployment)
+    return arguments
 
 
 def command_parser(name: str, prog: str | None = None) -> Parser:
@@ -182,9 +275,13 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
         description=f"{command.text[0].upper()}{command.text[1:]}.",
         epilog="\n  rollout ".join([f"example{'s' if len(lines) > 1 else ''}:", *lines]),
     )
-    getattr(importlib.import_module(command.module), name)(parser)
+    getattr(_imported(name), name.replace("-", "_"))(parser)
+    if command.answers and parser.get_default("json") is None:
+        parser.add_argument("--json", action="store_true", help="answer with JSON, for scripts")
+        parser.set_defaults(is_answered=True)
     if command.reads_config:
         _add_config(parser, default=argparse.SUPPRESS)
+        _add_deployment(parser, default=argparse.SUPPRESS)
     if command.asks_server:
         parser.add_argument(
             "--elsewhere",
@@ -195,9 +292,30 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
     return parser
 
 
+def _imported(name: str) -> ModuleType:
+    """The module of a command. A worker's environment has the packages of some of them alone."""
+    try:
+        return importlib.import_module(COMMANDS[name].module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "rollout").partition(".")[0]
+        if missing == "rollout":
+            raise
+        extra = "worker" if name in ("worker", "replay") else "control"
+        raise Failure(
+            f"`rollout {name}` needs {missing}, which is not installed beside {sys.executable}: "
+            f"pip install 'temporal-worker-rollout[{extra}]'"
+        ) from error
+
+
 def _add_config(parser: argparse.ArgumentParser, default: Any) -> None:  # noqa: ANN401 - argparse's
     parser.add_argument(
         "--config", type=Path, default=default, metavar="FILE", help="default: rollout.toml"
+    )
+
+
+def _add_deployment(parser: argparse.ArgumentParser, default: Any) -> None:  # noqa: ANN401
+    parser.add_argument(
+        "-d", "--deployment", default=default, metavar="NAME", help="default: the only one"
     )
 
 
@@ -220,12 +338,13 @@ def _parser() -> Parser:
     )
     parser = Parser(
         prog="rollout",
-        usage="%(prog)s [-h] [--version] [--config FILE] COMMAND ...",
+        usage="%(prog)s [-h] [--version] [--config FILE] [-d NAME] COMMAND ...",
         description=f"Move new workflow runs from build to build.\n\n{groups}",
         epilog=_EXAMPLES,
     )
     parser.add_argument("--version", action="version", version=f"rollout {__version__}")
     _add_config(parser, default=ROLLOUT_FILE)
+    _add_deployment(parser, default=None)
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of the above")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its own arguments")
     return parser

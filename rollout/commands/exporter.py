@@ -16,13 +16,15 @@ from rollout.base import logs, settings
 from rollout.base.command_line import Parser, port
 from rollout.base.exit import Failure
 from rollout.base.settings import ROLLOUT_FILE, TARGETS_DIR, metrics_host
+from rollout.controller.each_file import for_each_file
 from rollout.controller.nudge import nudge
+from rollout.exporter.all_deployments import AllDeployments
 from rollout.exporter.deployment import DeploymentMetrics
 from rollout.exporter.listener import Event, claim_stdout, listen, stdin_reader
 from rollout.exporter.loop import watch_deployment, watch_supervisor
 from rollout.exporter.own_starts import count_start
 from rollout.exporter.processes import ProcessMetrics
-from rollout.supervision.rpc import Supervisor, socket_path
+from rollout.supervision.rpc import Supervisor, own_url
 
 log = structlog.get_logger("metrics")
 
@@ -81,15 +83,27 @@ async def _count_this_start(supervisor: Supervisor, processes: ProcessMetrics) -
     processes.is_itself(group, name, starts)
 
 
+async def _watch(
+    supervisor: Supervisor, deployments: AllDeployments, file: Path, name: str
+) -> None:
+    """Serve the deployment that ``file`` names, for ever."""
+    metrics = DeploymentMetrics(name)
+    remove = deployments.add(metrics)
+    try:
+        await watch_deployment(supervisor, metrics, file)
+    finally:
+        remove()
+
+
 async def _run(options: argparse.Namespace) -> int:
     """Serve until told to end, or until supervisord is gone."""
     supervised = "SUPERVISOR_SERVER_URL" in os.environ
     stdout = claim_stdout() if supervised else None
     logs.configure("exporter")
-    processes, deployment = ProcessMetrics(), DeploymentMetrics()
+    processes, deployments = ProcessMetrics(), AllDeployments()
     registry = CollectorRegistry()
     registry.register(processes)
-    registry.register(deployment)
+    registry.register(deployments)
     ProcessCollector(registry=registry)
     _serve(registry, options.port)
 
@@ -101,16 +115,16 @@ async def _run(options: argparse.Namespace) -> int:
     def handle(event: Event) -> None:
         processes.count(event)
         told.set()
-        if name := deployment.deployment:
+        for name in deployments.names:
             nudge(name)
 
-    supervisor = Supervisor(socket_path())
+    supervisor = Supervisor(own_url())
     if supervised:
         await _count_this_start(supervisor, processes)
     forever = [
         stop.wait(),
         watch_supervisor(supervisor, processes, options.targets, told),
-        watch_deployment(supervisor, deployment, options.config),
+        for_each_file(options.config, functools.partial(_watch, supervisor, deployments)),
     ]
     if stdout is not None:
         forever.append(listen(await stdin_reader(), functools.partial(os.write, stdout), handle))

@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 from rollout.base.exit import Failure, Misuse
 from rollout.base.names import UNVERSIONED, valid_build_id
+from rollout.commands import answers
+from rollout.commands.following import Goal, add_timeout, refuse_to_wait, wait_for
 from rollout.commands.shared import see, written
 from rollout.commands.world import refuse_own_file
 from rollout.controller.last_good import change, follow
+from rollout.controller.nudge import nudge
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import edit, load
 from rollout.temporal.unversioned import without_unversioned_worker
 
-__all__ = ["pause", "resume", "to"]
+__all__ = ["make_target", "pause", "resume", "to"]
 
 
 def to(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +31,12 @@ def to(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="even if neither the server nor a program here knows the build yet",
     )
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="until it takes all new runs, or is rolled back or blocked: exit 4",
+    )
+    add_timeout(parser)
     parser.set_defaults(run=_to)
 
 
@@ -41,22 +51,55 @@ def resume(parser: argparse.ArgumentParser) -> None:
 
 
 async def _to(arguments: argparse.Namespace) -> int:
-    """Make a build the target."""
+    """Make a build the target, and wait for it where that is wanted."""
     refuse_own_file(arguments.config)
-    config = load(arguments.config)
-    if arguments.build_id == UNVERSIONED:
-        client, seen = await see(config)
-        if missing := await written(seen.deployment, without_unversioned_worker(client, seen)):
-            raise Failure(
-                f"no worker without a version polls {', '.join(missing)}, and new runs would "
-                "wait: start one with `python -m workers --versioning none`"
-            )
-    else:
-        valid_build_id(arguments.build_id)
-        await _refuse_a_stranger(config, arguments.build_id, ahead=arguments.ahead)
-    edit(arguments.config, "deployment", target=arguments.build_id, rollback=None, promote=None)
-    print(f"target is {arguments.build_id}; `rollout watch` shows how traffic moves to it")
+    if arguments.wait:
+        await refuse_to_wait(load(arguments.config))
+    wait = arguments.timeout if arguments.wait else None
+    await make_target(arguments.config, arguments.build_id, wait=wait, ahead=arguments.ahead)
     return 0
+
+
+async def make_target(
+    path: Path, build_id: str, *, wait: float | None = None, ahead: bool = False
+) -> None:
+    """Make a build the target of the file at ``path``; it may be that already.
+
+    ``wait`` is for how many seconds at most its rollout is waited for; None: not at all. Raises
+    what `wait_for` does, and `Failure` for a build that nobody knows unless it may come later
+    (``ahead``).
+    """
+    config = load(path)
+    wanted, since = config.deployment, datetime.now(timezone.utc)
+    already = wanted.target == build_id and not wanted.rolls_back
+    answers.note(deployment=wanted.name, target=build_id, changed=not already)
+    if not already:
+        await _refuse_target(config, build_id, ahead=ahead)
+        since = datetime.now(timezone.utc)
+        edit(path, "deployment", target=build_id, rollback=None, promote=None)
+    if wanted.paused:
+        print("! paused in rollout.toml: `rollout resume` lets traffic move", file=sys.stderr)
+    is_or_was = f"target is {build_id}{' already' if already else ''}"
+    if wait is None:
+        answers.say(f"{is_or_was}; `rollout watch` shows how traffic moves to it")
+        return
+    answers.say(is_or_was)
+    nudge(wanted.name, build_id)
+    await wait_for(Goal(build_id, path, since, wait))
+
+
+async def _refuse_target(config: RolloutConfig, build_id: str, *, ahead: bool) -> None:
+    """Raise `Failure` or `Misuse` where new runs would wait for a worker that nobody knows."""
+    if build_id != UNVERSIONED:
+        valid_build_id(build_id)
+        await _refuse_a_stranger(config, build_id, ahead=ahead)
+        return
+    client, seen = await see(config)
+    if missing := await written(seen.deployment, without_unversioned_worker(client, seen)):
+        raise Failure(
+            f"no worker without a version polls {', '.join(missing)}, and new runs would "
+            "wait: start one with `python -m workers --versioning none`"
+        )
 
 
 async def _refuse_a_stranger(config: RolloutConfig, build_id: str, *, ahead: bool) -> None:
@@ -91,20 +134,22 @@ async def _refuse_a_stranger(config: RolloutConfig, build_id: str, *, ahead: boo
 async def _pause(arguments: argparse.Namespace) -> int:
     """Leave traffic as it is."""
     _change(arguments.config, paused=True)
-    print("paused: traffic stays as it is; `rollout resume` goes on")
+    answers.say("paused: traffic stays as it is; `rollout resume` goes on", paused=True)
     return 0
 
 
 async def _resume(arguments: argparse.Namespace) -> int:
     """Go on."""
     _change(arguments.config, paused=False)
-    print("resumed")
+    answers.say("resumed", paused=False)
     return 0
 
 
 def _change(path: Path, *, paused: bool) -> None:
     """Write it down where the controller reads it, and say first where that is not the file."""
     refuse_own_file(path)
-    if warning := follow(path).warning:
+    followed = follow(path)
+    answers.note(deployment=followed.config.deployment.name)
+    if warning := followed.warning:
         print(f"! {warning}, and now says paused = {str(paused).lower()}", file=sys.stderr)
     change(path, paused=paused)

@@ -47,6 +47,9 @@ def logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f", "--follow", action="store_true", help="the last minute, and on as it is written"
     )
+    parser.add_argument(
+        "-d", "--deployment", metavar="NAME", help="only of or about this deployment"
+    )
     parser.add_argument("--build-id", metavar="ID", help="only of or about this build")
     parser.add_argument("--workflow-id", metavar="ID", help="only about this workflow")
     parser.add_argument("--level", choices=LEVELS, default="debug", help="at least this level")
@@ -84,10 +87,19 @@ def _filter(given: argparse.Namespace, since: float) -> Callable[[Record], bool]
             record.time >= since
             and LEVELS.index(fields["level"]) >= least
             and (given.build_id is None or given.build_id in builds)
+            and (given.deployment is None or _is_of(given.deployment, record))
             and (given.workflow_id is None or fields.get("workflow_id") == given.workflow_id)
         )
 
     return wanted
+
+
+def _is_of(deployment: str, record: Record) -> bool:
+    """By what the record says; of a program that says nothing, by the name that it was given."""
+    said = record.fields.get("deployment_name")
+    if said is None:
+        return record.program.startswith(f"worker-{deployment}-")
+    return bool(said == deployment)
 
 
 def _write_all(

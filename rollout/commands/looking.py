@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
 
+from rollout.agent.lock import is_worker_host
 from rollout.base.exit import Misuse
 from rollout.base.server import Server, asked_server
 from rollout.commands.world import is_elsewhere
@@ -19,6 +20,7 @@ from rollout.controller.snapshot import Snapshot, Unanswered, read
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
+from rollout.core.host_notes import wanted_config
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.supervision.survey import Surveyor
@@ -53,6 +55,7 @@ async def look(followed: Followed) -> Look:
         from rollout.commands.shared import observe  # noqa: PLC0415
 
         seen, decided = await observe(config)
+        decided = _as_host(config, seen, decided)
         told = (*_first(followed), *_own_warnings(config, seen))
         return Look(seen, decided, server, "direct", told, str(none))
     told = tuple(dict.fromkeys((*_first(followed), *told_by(snapshot, config))))
@@ -83,6 +86,16 @@ def plan_of(snapshot: Snapshot, config: RolloutConfig, seen: Observation) -> Pla
     return plan(config, seen, datetime.now(timezone.utc), own_identity())
 
 
+def _as_host(config: RolloutConfig, seen: Observation, decided: Plan) -> Plan:
+    """On a worker host: who decides, and what is wanted. Its own rollout.toml does not count."""
+    if is_elsewhere() or not is_worker_host(config.deployment.name):
+        return decided
+    wanted = wanted_config(seen.deployment, seen.wanted)
+    target = f" and wants {wanted.deployment.target}" if wanted else ""
+    who = f"{seen.manager} decides{target}" if seen.manager else "nobody decides yet"
+    return Plan("waiting", f"{who}; this is a worker host, which routes nothing")
+
+
 def _first(followed: Followed) -> list[str]:
     return [followed.warning] if followed.warning else []
 
@@ -92,7 +105,9 @@ def _own_warnings(config: RolloutConfig, seen: Observation) -> Iterator[str]:
     name = config.deployment.name
     if not is_elsewhere():
         yield from Surveyor().look()
-        if not is_running(name) and seen.manager in ("", own_identity()):
+        if is_worker_host(name):
+            yield from last_refusals(name)
+        elif not is_running(name) and seen.manager in ("", own_identity()):
             yield "no controller runs here, so nothing is done: `supervisorctl start rollout`"
         else:
             yield from last_refusals(name)

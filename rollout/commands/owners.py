@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from rollout.commands import answers
 from rollout.commands.shared import see, writer, written
 from rollout.controller.identity import own_identity
 from rollout.core.config_file import load
+from rollout.core.observation import Observation
 from rollout.temporal.routing import DeploymentRouting
 
 __all__ = ["adopt", "release"]
@@ -27,7 +29,7 @@ async def _adopt(arguments: argparse.Namespace) -> int:
     client, seen = await see(load(arguments.config))
     routing = DeploymentRouting(client, seen.deployment, writer(seen))
     await written(seen.deployment, routing.set_manager(own_identity()))
-    print(f"{own_identity()} manages {seen.deployment} now (before: {seen.manager or 'nobody'})")
+    _tell(seen, own_identity())
     return 0
 
 
@@ -36,6 +38,17 @@ async def _release(arguments: argparse.Namespace) -> int:
     client, seen = await see(load(arguments.config))
     routing = DeploymentRouting(client, seen.deployment, writer(seen))
     await written(seen.deployment, routing.set_manager(""))
-    print(f"nobody manages {seen.deployment} now (before: {seen.manager or 'nobody'})")
-    print("a running controller claims it again when it next has to act: stop or pause it")
+    _tell(seen, "")
+    answers.say("a running controller claims it again when it next has to act: stop or pause it")
     return 0
+
+
+def _tell(before: Observation, manager: str) -> None:
+    answers.say(
+        f"{manager or 'nobody'} manages {before.deployment} now "
+        f"(before: {before.manager or 'nobody'})",
+        deployment=before.deployment,
+        manager=manager or None,
+        manager_before=before.manager or None,
+        changed=manager != before.manager,
+    )

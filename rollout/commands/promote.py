@@ -10,6 +10,7 @@ from temporalio.service import RPCError
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.waiting import until
+from rollout.commands import answers
 from rollout.commands.shared import observe
 from rollout.commands.world import followed_here
 from rollout.controller.identity import is_running
@@ -41,6 +42,7 @@ async def _promote(arguments: argparse.Namespace) -> int:
     followed = followed_here(arguments.config)
     seen, decided = await observe(followed.config)
     wanted = promotion(followed.config, seen, decided, full=arguments.full)
+    answers.note(deployment=seen.deployment, build_id=wanted.build_id, percentage=wanted.percentage)
     change(arguments.config, promote=str(wanted))
     after = await _followed(seen.deployment, wanted)
     if after is None:
@@ -52,7 +54,7 @@ async def _promote(arguments: argparse.Namespace) -> int:
     if not has_arrived(wanted, after):
         blocked = after.version(wanted.build_id).blocked
         raise Failure(f"{wanted.build_id} was rolled back meanwhile: {blocked}")
-    print(_told(wanted))
+    answers.say(_told(wanted))
     return 0
 
 

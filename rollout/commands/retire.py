@@ -9,15 +9,19 @@ from datetime import datetime, timezone
 
 from temporalio.client import Client
 
+from rollout.agent.lock import is_worker_host
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.server import asked_server
+from rollout.commands import answers
 from rollout.commands.shared import own, readable
 from rollout.commands.world import is_elsewhere, supervisor_here
 from rollout.controller.identity import own_identity
 from rollout.controller.nudge import nudge
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import load
+from rollout.core.host_notes import wanted_config
+from rollout.core.hosts import others_with, silence
 from rollout.core.observation import Observation, Version
 from rollout.core.verdict import hinges_on_another_look, queries_hang, safe_to_stop
 from rollout.core.zeros import APART
@@ -44,17 +48,57 @@ async def _retire(arguments: argparse.Namespace) -> int:
     observer = Observer(client, config.deployment.name, supervisor_here())
     seen = await readable(observer.observe())
     version = seen.version(build_id)
-    own(seen, build_id)
+    is_host = not is_elsewhere() and is_worker_host(config.deployment.name)
+    if is_host:
+        config = wanted_config(seen.deployment, seen.wanted) or config
+    else:
+        own(seen, build_id)
+    answers.note(deployment=seen.deployment, build_id=build_id, changed=False)
+    if version.status == "unregistered" and version.process is None and _is_free(config, build_id):
+        nobody = "neither the server nor supervisord knows it"
+        if is_elsewhere():
+            nobody = "the server asked does not know it"
+        answers.say(
+            f"{build_id} is retired already: {nobody}",
+            programs=[],
+            forgotten=True,
+        )
+        return 0
     if version.status == "unregistered":
         _refuse_unknown(config, version, sure=arguments.force and arguments.yes)
     else:
         await _refuse_needed(config, observer, seen, arguments)
+    if not is_host:
+        _refuse_on_others(seen, build_id)
     await _remove(seen.deployment, build_id)
     if lost := queries_hang(version):
-        print(lost)
+        answers.say(lost)
     if version.status == "unregistered":
+        answers.note(forgotten=True)
+        return 0
+    if is_host:
+        answers.say(f"this is a worker host: the server's record of {build_id} is the controller's")
         return 0
     return await _forget(client, seen.deployment, build_id)
+
+
+def _is_free(config: RolloutConfig, build_id: str) -> bool:
+    """Whether rollout.toml names it nowhere."""
+    wanted = config.deployment
+    return build_id not in (wanted.target, wanted.baseline, wanted.rollback, *wanted.unblock)
+
+
+def _refuse_on_others(seen: Observation, build_id: str) -> None:
+    """Raise `Failure` where another host has a program of it: its worker would bring it back."""
+    found = {host.name: host for host in seen.hosts or ()}
+    for name in others_with(seen, build_id):
+        if found[name].silent:
+            raise Failure(f"{silence(found[name])}; `rollout forget-host {name}` if it is gone")
+        state = found[name].builds[build_id]
+        raise Failure(
+            f"{build_id} still has a program on {name} ({state}): run `rollout retire {build_id}` "
+            "there, or let [sunset] do it"
+        )
 
 
 def _refuse_unknown(config: RolloutConfig, version: Version, *, sure: bool) -> None:
@@ -64,7 +108,6 @@ def _refuse_unknown(config: RolloutConfig, version: Version, *, sure: bool) -> N
     runs is not stopped even then.
     """
     build_id, deployment = version.build_id, config.deployment
-    wanted = (deployment.target, deployment.baseline, deployment.rollback, *deployment.unblock)
     server = asked_server()
     unknown = f"the server at {server.address}, namespace {server.namespace}, does not know"
     if version.process is not None and not version.stopped:
@@ -72,14 +115,12 @@ def _refuse_unknown(config: RolloutConfig, version: Version, *, sure: bool) -> N
             f"{unknown} {build_id}, whose process runs here: it may serve runs on another server; "
             "ask that one, or stop the process first with supervisorctl"
         )
-    if build_id in wanted and not sure:
+    if not _is_free(config, build_id) and not sure:
         named = "is the target" if build_id == deployment.target else "is named"
         raise Failure(
             f"{unknown} {build_id}, which {named} in rollout.toml: ask another server, or change "
             "the file first (--force --yes retires it all the same)"
         )
-    if version.process is None:
-        raise Failure(f"neither the server nor supervisord knows {build_id}")
 
 
 async def _refuse_needed(
@@ -113,23 +154,30 @@ def _against(config: RolloutConfig, seen: Observation, build_id: str) -> list[st
 
 async def _remove(deployment: str, build_id: str) -> None:
     if is_elsewhere():
-        print("no program here is touched")
+        answers.say("no program here is touched", programs=[])
         return
     try:
         names = await Fleet(Supervisor(), deployment=deployment).remove(build_id)
     except OSError as error:
         raise Failure(f"could not remove the program of {build_id}: {error}") from error
-    print(f"stopped and removed {', '.join(names) or 'no program: there was none here'}")
+    nudge(deployment, build_id)
+    if names:
+        answers.note(changed=True)
+    answers.say(
+        f"stopped and removed {', '.join(names) or 'no program: there was none here'}",
+        programs=list(names),
+    )
 
 
 async def _forget(client: Client, deployment: str, build_id: str) -> int:
     try:
         await delete_version(client, deployment, build_id, own_identity())
     except NotYet as later:
-        print(f"{later}; the controller does it if [sunset] says so, or retire it again then")
+        again = "the controller does it if [sunset] says so, or retire it again then"
+        answers.say(f"{later}; {again}", forgotten=False)
         return 0
     nudge(deployment)
-    print(f"the server has forgotten {build_id}")
+    answers.say(f"the server has forgotten {build_id}", forgotten=True, changed=True)
     return 0
 
 

@@ -11,6 +11,7 @@ from temporalio.service import RPCError
 
 from rollout.base.exit import Failure
 from rollout.base.waiting import until
+from rollout.commands import answers
 from rollout.commands.shared import own, see, written
 from rollout.commands.world import followed_here
 from rollout.controller.identity import is_running
@@ -57,7 +58,12 @@ async def _rollback(arguments: argparse.Namespace) -> int:
     blocked = Metadata(blocked=Note(seen.version(bad).fingerprint, reason))
     await written(seen.deployment, routing.annotate(bad, blocked), bad)
     change(arguments.config, target=good, rollback=good, promote=None, paused=False)
-    print(f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)")
+    answers.say(
+        f"target is {good}, {bad} is blocked (`rollout retry {bad}` lifts that)",
+        deployment=seen.deployment,
+        target=good,
+        blocked=bad,
+    )
     observer = Observer(client, seen.deployment, at_once=False)
 
     async def is_back() -> bool:
@@ -72,16 +78,18 @@ async def _rollback(arguments: argparse.Namespace) -> int:
         if not is_running(seen.deployment):
             why = "no controller runs here (`supervisorctl start rollout`)"
         raise Failure(f"new runs do not go to {good} yet: {why or 'see `rollout status`'}")
-    print(f"all new runs go to {good}")
+    answers.say(f"all new runs go to {good}", current=good)
     observer.expire()
     after = await observer.observe(bad)
     for warning in warnings(after):
         print(f"! {warning}", file=sys.stderr)
     stranded = after.version(bad).open_runs
+    answers.note(stranded_runs=stranded)
     if arguments.move_back:
         await _move_back(client, routing, seen.deployment, bad, good)
     elif stranded:
-        print(f"{stranded} runs that began on {bad} stay there; --move-back moves those that can")
+        stay = f"{stranded} runs that began on {bad} stay there"
+        answers.say(f"{stay}; --move-back moves those that can")
     return 0
 
 
@@ -125,10 +133,14 @@ async def _move_back(
 ) -> None:
     """Move the runs of the bad build that the good one's code can go on with."""
     found = await try_move(client, deployment, bad, good)
-    print(summary(found))
+    answers.say(summary(found))
     moved = await written(deployment, routing.move_these(found.movable, good))
     tried = len(found.runs) + len(found.left_out)
     left = tried - len(found.movable)
-    print(f"{moved} runs move to {good} at their next task; {left} stay on {bad}")
+    answers.say(
+        f"{moved} runs move to {good} at their next task; {left} stay on {bad}",
+        moved_runs=moved,
+        stranded_runs=left,
+    )
     if tried >= MOST_RUNS:
-        print(f"only the newest {MOST_RUNS} were looked at; the others stay, too")
+        answers.say(f"only the newest {MOST_RUNS} were looked at; the others stay, too")

@@ -1,14 +1,16 @@
-"""`rollout run`: the controller's own process."""
+"""`rollout run`: the controller's own process, of one deployment or of all in a folder."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry
+from temporalio.client import Client
 
 from rollout.base import logs, settings
 from rollout.base.command_line import port
@@ -17,10 +19,12 @@ from rollout.base.exit import Failure
 from rollout.base.server import asked_server
 from rollout.base.signals import stop_on_signals, unless_stopped
 from rollout.controller.api import serve
-from rollout.controller.identity import only_one, own_identity
+from rollout.controller.each_file import for_each_file
+from rollout.controller.identity import only_one, only_one_of_all, own_identity
 from rollout.controller.last_good import follow
 from rollout.controller.loop import control
-from rollout.controller.metrics import ControllerMetrics
+from rollout.controller.metrics import ControllerMetrics, Families
+from rollout.controller.published import Published
 from rollout.controller.publishing import Publisher
 
 __all__ = ["run"]
@@ -39,41 +43,69 @@ def run(parser: argparse.ArgumentParser) -> None:
 
 
 async def _run(arguments: argparse.Namespace) -> int:
-    name = follow(arguments.config).config.deployment.name
-    logs.configure("rollout", deployment_name=name)
-    with only_one(name):
-        await _run_alone(arguments, name)
+    path = arguments.config
+    if path.is_dir():
+        logs.configure("rollout")
+        with only_one_of_all():
+            # Others go on meanwhile, in the same loop.
+            at_once = functools.partial(only_one, seconds=0)
+            await _Controllers(arguments.metrics_port, at_once).run(path)
+    else:
+        name = follow(path).config.deployment.name
+        logs.configure("rollout", deployment_name=name)
+        with only_one(name):
+            await _Controllers(arguments.metrics_port, lambda _name: nullcontext()).run(path)
     log.info("stopped")
     return 0
 
 
-async def _run_alone(arguments: argparse.Namespace, name: str) -> None:
-    registry = CollectorRegistry()
-    metrics = ControllerMetrics(registry)
-    publisher = Publisher(asked_server(), arguments.config)
-    metrics.ages(lambda: publisher.observed_at)
-    with ExitStack() as stack:
-        if arguments.metrics_port:
-            stack.callback(_serve(arguments.metrics_port, name, registry, publisher))
-        stop = stop_on_signals()
-        await unless_stopped(stop, _control(arguments.config, metrics, publisher))
+class _Controllers:
+    """The controllers of one process: a client, a port, and a round of its own for each."""
+
+    def __init__(
+        self, number: int | None, lock: Callable[[str], AbstractContextManager[None]]
+    ) -> None:
+        """``lock`` keeps others from a deployment while it is followed."""
+        self._number = number
+        self._lock = lock
+        self._registry = CollectorRegistry()
+        self._families = Families(self._registry)
+        self._published = Published()
+
+    async def run(self, path: Path) -> None:
+        """Follow the file at ``path``, or each of that folder, until told to stop."""
+        if self._number:
+            try:
+                serve(settings.metrics_host(), self._number, self._registry, self._published)
+            except Failure as error:
+                raise Failure(f"port {self._number} for metrics is taken: {error}") from error
+        await unless_stopped(stop_on_signals(), self._control(path))
+
+    async def _control(self, path: Path) -> None:
+        client = await connect_patiently(identity=own_identity())
+
+        async def control_one(file: Path, _deployment: str) -> None:
+            await self._control_one(client, file)
+
+        await for_each_file(path, control_one)
+
+    async def _control_one(self, client: Client, file: Path) -> None:
+        name = follow(file).config.deployment.name
+        publisher = Publisher(asked_server(), file)
+        with self._lock(name), ExitStack() as after:
+            metrics = ControllerMetrics(self._families, name)
+            after.callback(metrics.forget)
+            metrics.ages(lambda: publisher.observed_at)
+            after.callback(self._published.add(name, publisher))
+            if self._number:
+                after.callback(_announce(publisher, name, self._number))
+            await control(client, file, metrics, publisher)
 
 
-def _serve(
-    number: int, name: str, registry: CollectorRegistry, publisher: Publisher
-) -> Callable[[], None]:
-    """Serve on the port ``number`` and leave word of it; how to take that back."""
-    try:
-        serve(settings.metrics_host(), number, registry, publisher.served())
-    except Failure as error:
-        raise Failure(f"port {number} for metrics is taken: {error}") from error
+def _announce(publisher: Publisher, name: str, number: int) -> Callable[[], None]:
+    """Leave word where this controller is found; how to take that back."""
     try:
         return publisher.announce(name, f"http://{settings.metrics_address(number)}")
     except OSError as error:  # a full disk: whoever wants to know looks for himself
         log.warning("nobody is told where this controller is found", error=str(error))
         return lambda: None
-
-
-async def _control(path: Path, metrics: ControllerMetrics, publisher: Publisher) -> None:
-    client = await connect_patiently(identity=own_identity())
-    await control(client, path, metrics, publisher)

@@ -60,7 +60,7 @@ def _show(config: RolloutConfig, found: Look, now: datetime) -> None:
     console.print(as_table(config, found.seen, found.decided, now, found.told))
     if said := _source(found, now):
         console.print(f"\n{said}", soft_wrap=True)
-    console.print(f"\ngraphs: {_graphs()}", soft_wrap=True)
+    console.print(f"\ngraphs: {_graphs(config.deployment.name)}", soft_wrap=True)
 
 
 def _source(found: Look, now: datetime) -> str | None:
@@ -93,10 +93,12 @@ _SHOWN: Mapping[str, Callable[[Followed, argparse.Namespace], Coroutine[Any, Any
 """How the status of each versioning is shown; without a version there is nothing to show."""
 
 
-def _graphs() -> str:
+def _graphs(deployment: str) -> str:
     """Grafana where it is installed, else a page of Prometheus with the same main panels."""
     from rollout.prometheus import graphs  # noqa: PLC0415
 
+    if settings.HOME.is_set_up:  # among others, and whose workflows they are nobody knows
+        return graphs.deployment_url(settings.prometheus_page(), deployment)
     if (settings.TOOLS_DIR / "grafana" / "bin" / "grafana").exists():
         return settings.local_url("GRAFANA_PORT")
     return graphs.switchover_url(settings.prometheus_page())

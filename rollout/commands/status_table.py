@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
+from rollout.core.hosts import hosts_shown
 from rollout.core.observation import Observation
 from rollout.core.shares import real_samples, real_share
 from rollout.core.verdict import (
@@ -44,9 +45,13 @@ def as_table(
     mixed = any(version.behavior not in (None, "pinned") for version in seen.versions)
     for name in ("BUILD", "STATUS", "STRATEGY", *(["BEHAVIOR"] if mixed else []), "SET"):
         table.add_column(name)
-    for name in ("NEW RUNS", "OPEN", "WORKERS"):
+    hosts = seen.hosts != ()
+    for name in ("NEW RUNS", "OPEN", "WORKERS", *(["HOSTS"] if hosts else [])):
         table.add_column(name, justify="right")
-    table.add_column("PROCESS")
+    # A controller beside hosts that run all has no process to show.
+    here = not hosts or any(version.process for version in seen.versions)
+    if here:
+        table.add_column("PROCESS")
     verdicts: list[Text] = []
     for version in seen.versions:
         table.add_row(
@@ -58,7 +63,8 @@ def as_table(
             f"{target_share(seen, version.build_id):.0%}",
             count(version.open_runs),
             count(version.workers),
-            version.process or "-",
+            *([hosts_shown(seen, version.build_id)] if hosts else []),
+            *([version.process or "-"] if here else []),
         )
         verdicts += _really(seen, version.build_id)
         if own := version.behavior_exceptions:

@@ -90,7 +90,11 @@ def _root(config: Path) -> Path:
     """
     own = config.absolute().parent
     folders = (own, config.resolve().parent, Path(__file__).resolve().parents[2])
-    return next((folder for folder in folders if (folder / "rollout.toml").exists()), own)
+    return next(filter(_is_home, folders), own)
+
+
+def _is_home(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("rollout.toml", "rollout.ini"))
 
 
 def _call(command: list[str], root: Path) -> int:
@@ -101,7 +105,9 @@ def _call(command: list[str], root: Path) -> int:
     """
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        environ = {**os.environ, "ROLLOUT_HOME": str(root)}
+        environ = dict(os.environ)
+        if _is_home(root):  # else it is where `rollout init` has made one, or as this shell says
+            environ["ROLLOUT_HOME"] = str(root)
         status = subprocess.call(command, cwd=root, env=environ)
     except OSError as error:
         sys.stderr.write(f"rollout: {command[0]} cannot be started: {error}\n")

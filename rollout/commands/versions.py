@@ -12,6 +12,9 @@ from rollout.base.command_line import count, port
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.names import valid_build_id
+from rollout.commands import answers
+from rollout.commands.gate_check import warn_of_gate
+from rollout.commands.own_workers import add_command, add_options, is_command
 from rollout.commands.shared import own, see, written
 from rollout.commands.world import refuse_elsewhere
 from rollout.core.config_file import load
@@ -34,10 +37,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--strategy", choices=STRATEGIES, default="incompatible", help="default: incompatible"
     )
     parser.add_argument("--app", help="module of the build's workflows; default: workers/builds")
-    parser.add_argument("--metrics-port", type=port, help="default: the first free one from 9103")
     parser.add_argument(
-        "flags", nargs="*", metavar="FLAG", help="after --: more for `rollout worker`"
+        "--metrics-port",
+        type=port,
+        help="default: the first free one from 9103; of a command of your own: none",
     )
+    parser.add_argument(
+        "flags",
+        nargs="*",
+        metavar="WORD",
+        help="after --: a command that is a worker; or more flags for `rollout worker`",
+    )
+    parser.set_defaults(verbatim="flags")
+    add_options(parser)
     parser.set_defaults(run=_add)
 
 
@@ -77,7 +89,13 @@ async def _retry(arguments: argparse.Namespace) -> int:
     change = routing.annotate(version.build_id, again, remove=noted)
     await written(seen.deployment, change, version.build_id)
     beside = ", whatever arguments it gives to runs" if arguments.accept_drift else ""
-    print(f"{version.build_id} may be tried again{beside}")
+    answers.say(
+        f"{version.build_id} may be tried again{beside}",
+        deployment=seen.deployment,
+        build_id=version.build_id,
+        was_blocked=version.blocked,
+        accept_drift=arguments.accept_drift,
+    )
     return 0
 
 
@@ -100,11 +118,15 @@ async def _verify(arguments: argparse.Namespace) -> int:
         print(json.dumps(as_json(found)))
     else:
         Console(highlight=False).print(render(found))
+    if found.untried and config.verify.without_replay == "warn":
+        return 0
     return 0 if found.passed else 1
 
 
 async def _add(arguments: argparse.Namespace) -> int:
     """Write a build's program file, start its worker, and wait until it polls."""
+    if is_command(arguments):
+        return await add_command(arguments)
     refuse_elsewhere("program")
     config = load(arguments.config)
     name = config.deployment.name
@@ -129,6 +151,15 @@ async def _add(arguments: argparse.Namespace) -> int:
             flags=arguments.flags,
             registered=registered,
         )
-    print(f"{added.name} polls, metrics on port {added.metrics_port}, log {added.log_file}")
-    print(f"`rollout to {arguments.build_id}` sends new runs there")
+        await warn_of_gate(client, config, arguments.build_id)
+    again = "was added already, and " if added.existed else ""
+    answers.say(
+        f"{added.name} {again}polls, metrics on port {added.metrics_port}, log {added.log_file}",
+        deployment=name,
+        build_id=arguments.build_id,
+        programs=[added.name],
+        changed=not added.existed,
+    )
+    if not getattr(arguments, "goes_on", False):  # as in `rollout deploy`
+        answers.say(f"`rollout to {arguments.build_id}` sends new runs there")
     return 0

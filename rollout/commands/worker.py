@@ -13,6 +13,7 @@ from rollout.base.command_line import Parser, duration, port
 from rollout.base.names import valid_build_id, valid_deployment
 from rollout.core.observation import STRATEGIES
 from rollout.replay.python import own_stdout, replay
+from rollout.supervision import contract
 from rollout.worker import app as apps
 from rollout.worker import defaults
 from rollout.worker.host import serve
@@ -43,6 +44,8 @@ behaviors of runs, with `deployment`, for workflows that say nothing themselves:
 
 Each option's default comes from the environment variable named beside it; where
 Temporal is, from TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY and the like.
+After those count what `rollout add` sets: TEMPORAL_DEPLOYMENT_NAME, TEMPORAL_WORKER_BUILD_ID
+and, beside these two, ROLLOUT_STRATEGY, ROLLOUT_TASK_QUEUE and ROLLOUT_METRICS_PORT.
 """
 
 
@@ -53,24 +56,38 @@ def worker(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = EXAMPLES
 
-    def option(
+    # All of the contract or nothing: a port by that name alone is the controller's.
+    program = contract.found_in(os.environ) if contract.names_a_version(os.environ) else {}
+
+    def option(  # noqa: PLR0913 - each is a column of the table below
         flag: str,
         variable: str,
         default: str | None,
         text: str,
         read: Callable[[str], object] = str,
+        *,
+        told: str = "",
     ) -> None:
-        given = os.environ.get(variable) or default
+        given = os.environ.get(variable) or program.get(told) or default
         parser.add_argument(flag, default=given, type=read, help=f"{text} [{variable}]")
 
-    option("--build-id", "BUILD_ID", None, "the name of this build")
-    option("--strategy", "STRATEGY", None, " | ".join(STRATEGIES))
-    option("--deployment", "DEPLOYMENT", defaults.DEPLOYMENT, "the worker deployment's name")
-    option("--task-queue", "TASK_QUEUE", defaults.TASK_QUEUE, "the task queue to poll")
+    option("--build-id", "BUILD_ID", None, "the name of this build", told=contract.BUILD_ID)
+    option("--strategy", "STRATEGY", None, " | ".join(STRATEGIES), told=contract.STRATEGY)
+    option(
+        *("--deployment", "DEPLOYMENT", defaults.DEPLOYMENT, "the worker deployment's name"),
+        told=contract.DEPLOYMENT,
+    )
+    option(
+        *("--task-queue", "TASK_QUEUE", defaults.TASK_QUEUE, "the task queue to poll"),
+        told=contract.TASK_QUEUE,
+    )
     option("--app", "APP", None, "module of the build's workflows; default: workers/builds")
     option("--versioning", "VERSIONING", defaults.VERSIONING, " | ".join(VERSIONINGS))
     option("--behavior", "BEHAVIOR", defaults.BEHAVIOR, " | ".join(BEHAVIORS))
-    option("--metrics-port", "METRICS_PORT", None, "serve Prometheus metrics there", port)
+    option(
+        *("--metrics-port", "METRICS_PORT", None, "serve Prometheus metrics there", port),
+        told=contract.METRICS_PORT,
+    )
     option("--drain", "DRAIN", defaults.DRAIN, "time for activities to finish on SIGTERM", duration)
     parser.add_argument(
         "--managed",

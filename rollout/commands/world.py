@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from rollout.base.exit import Failure
-from rollout.base.settings import ROLLOUT_FILE, SOCKET
+from rollout.base.settings import HOME, ROLLOUT_FILE, SOCKET
 from rollout.controller.last_good import Followed, follow
 from rollout.supervision.rpc import Supervisor
 from rollout.supervision.surroundings import World, adopt, of_running_stack, of_supervisord
@@ -28,6 +28,7 @@ __all__ = [
     "is_elsewhere",
     "refuse_elsewhere",
     "refuse_own_file",
+    "refuse_worker_host",
     "supervisor_here",
 ]
 
@@ -46,9 +47,9 @@ def enter(
     _elsewhere.set(elsewhere)
     # What is logged on the way is no part of what a command prints.
     structlog.configure(logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr))
-    if elsewhere or "SUPERVISOR_SERVER_URL" in environ:
+    if elsewhere or ("SUPERVISOR_SERVER_URL" in environ and not HOME.is_set_up):
         return
-    world = of_running_stack() or _behind_the_socket()
+    world = _world_here()
     if world is None:
         return
     differences = adopt(world, environ)
@@ -58,6 +59,13 @@ def enter(
     if changes:
         raise Failure(f"{told}: unset it, or say --elsewhere to leave the stack that runs here be")
     print(f"! {told}; the running stack's is asked (--elsewhere: this shell's)", file=sys.stderr)
+
+
+def _world_here() -> World | None:
+    """That of the home that was set up, as its rollout.ini says; else of the running stack."""
+    if HOME.is_set_up:
+        return World.of(HOME.environment)
+    return of_running_stack() or _behind_the_socket()
 
 
 def _behind_the_socket() -> World | None:
@@ -84,9 +92,23 @@ def refuse_elsewhere(what: str) -> None:
         raise Failure(f"--elsewhere touches no {what} here: leave it out")
 
 
+def refuse_worker_host(path: Path) -> None:
+    """Raise `Failure` on a worker host, whose rollout.toml at ``path`` nobody follows."""
+    from rollout.agent.lock import is_worker_host  # noqa: PLC0415 - only what steers needs them
+    from rollout.controller.last_good import follow  # noqa: PLC0415
+
+    deployment = follow(path).config.deployment.name
+    if not is_elsewhere() and is_worker_host(deployment):
+        raise Failure(
+            f"this is a worker host of {deployment}, which routes nothing: say it beside the "
+            "controller (`rollout status` names it)"
+        )
+
+
 def refuse_own_file(path: Path) -> None:
     """Raise `Failure` where another server is asked, and ``path`` steers the stack that is here."""
-    if is_elsewhere() and path.resolve() == ROLLOUT_FILE.resolve():
+    own = ROLLOUT_FILE.resolve()
+    if is_elsewhere() and own in (path.resolve(), path.resolve().parent):
         raise Failure(
             f"{path} is what the stack here follows: with --elsewhere name the other one's own "
             "with --config"

@@ -23,7 +23,10 @@ from rollout.base.settings import host_port
 __all__ = ["Served", "serve"]
 
 Served = Mapping[str, Callable[[], object]]
-"""What each path answers with, made anew for each request; `msgspec` makes the JSON of it."""
+"""What each path answers with, made anew for each request; `msgspec` makes the JSON of it.
+
+A path with a query counts where exactly that is asked for, before the path alone.
+"""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _HEADERS = (
@@ -82,12 +85,14 @@ class _App:
         if request.get("REQUEST_METHOD") not in ("GET", "HEAD"):
             return _answer(start, "405 Method Not Allowed", {"error": "this only reads: use GET"})
         if path == "/metrics":
-            found: Iterable[bytes] = self._metrics(request, start)
-            return found
-        if path not in self._served:
-            known = ", ".join(["/metrics", *self._served])
+            metrics: Iterable[bytes] = self._metrics(request, start)
+            return metrics
+        query = request.get("QUERY_STRING", "")
+        found = self._served.get(f"{path}?{query}") or self._served.get(path)
+        if found is None:
+            known = ", ".join(["/metrics", *(each for each in self._served if "?" not in each)])
             return _answer(start, "404 Not Found", {"error": f"there are {known}"})
-        return _answer(start, "200 OK", self._served[path]())
+        return _answer(start, "200 OK", found())
 
 
 def _without_port(host: str) -> str:

@@ -17,6 +17,10 @@ __all__ = [
     "log_done",
     "log_intent_broken",
     "log_intent_changed",
+    "log_news_failed",
+    "log_notification_failed",
+    "log_notification_lost",
+    "log_notified",
     "log_plan",
     "log_refused",
     "log_rolling_back",
@@ -88,6 +92,28 @@ def log_unreadable(error: str, retry_in: float) -> None:
 def log_round_failed(error: Exception, retry_in: float) -> None:
     """A round failed in a way that nobody expected: the traceback is told, too."""
     log.error("a round failed", retry_in_seconds=retry_in, exc_info=error)
+
+
+def log_notified(channel: str, text: str) -> None:
+    """Somebody was told."""
+    log.info("notified", channel=channel, text=text)
+
+
+def log_notification_failed(channel: str, text: str, error: str, retry_in: float) -> None:
+    """Somebody could not be told; it is tried again."""
+    log.warning(
+        "a notification failed", channel=channel, text=text, error=error, retry_in_seconds=retry_in
+    )
+
+
+def log_notification_lost(channel: str, text: str, error: str) -> None:
+    """Somebody will not be told."""
+    log.error("a notification was given up", channel=channel, text=text, error=error)
+
+
+def log_news_failed(error: Exception) -> None:
+    """What there is to tell could not be found out or kept; the rollout goes on."""
+    log.error("notifications failed", exc_info=error)
 
 
 def sentence(record: Record, *, waits: bool = True) -> str | None:

@@ -19,6 +19,7 @@ from rollout.controller import events
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
 from rollout.controller.metrics import ControllerMetrics
+from rollout.controller.notifying import Notifier
 from rollout.controller.nudge import nudged, nudged_at
 from rollout.controller.observing import look
 from rollout.controller.operator import Operator
@@ -63,6 +64,7 @@ async def control(
     operator = Operator(client, intent.config.deployment.name, identity, changed)
     refusals = Refusals(intent.config.deployment.name, publisher.refusals)
     surveyor = Surveyor()
+    notifier = Notifier(intent.config.deployment.name)
     last: tuple[Action, ...] = ()
     period = PERIOD
     nudges = _Nudges(intent.config.deployment.name)
@@ -75,10 +77,12 @@ async def control(
         try:
             seen = await look(client, config, observer)
             now = datetime.now(timezone.utc)
-            decided = plan(config, seen, now, identity, held=held.up_to(seen))
+            held_for = held.up_to(seen)
+            decided = plan(config, seen, now, identity, held=held_for)
             held = held.after(seen, decided)
             told.plan(decided)
             publisher.round(seen, decided)
+            notifier.round(config, seen, decided, held_for)
             operator.drop(decided.actions)
             held_up = await carry_out(decided, operator, config, seen, refusals)
             metrics.reconciled("refused" if held_up else "ok", decided.phase)

@@ -13,7 +13,7 @@ from rollout.core.config import RolloutConfig
 from rollout.core.observation import GateRun, Measurements, Observation
 from rollout.core.verdict import hinges_on_another_look
 from rollout.core.zeros import APART
-from rollout.prometheus.measure import measure
+from rollout.prometheus.measure import measure, measure_checks
 from rollout.supervision.rpc import Supervisor
 from rollout.temporal.gate import read_gate
 from rollout.temporal.observer import Observer
@@ -47,7 +47,7 @@ async def look(client: Client, config: RolloutConfig, observer: Observer) -> Obs
     if seen.current in (None, target.build_id) or target.status == "unregistered":
         return seen
     if seen.ramping:
-        return replace(seen, measurements=await _measurements(config, seen))
+        return replace(seen, measurements=await _measurements(config, seen, observer))
     return replace(seen, gates=await _gates(client, config, seen))
 
 
@@ -61,15 +61,20 @@ async def _gates(client: Client, config: RolloutConfig, seen: Observation) -> tu
     return tuple(found)
 
 
-async def _measurements(config: RolloutConfig, seen: Observation) -> Measurements | None:
+async def _measurements(
+    config: RolloutConfig, seen: Observation, observer: Observer
+) -> Measurements | None:
     if config.analysis is None or seen.current is None:
         return None
     changed = seen.ramping_changed_at or datetime.now(timezone.utc)
+    target, since = config.deployment.target, (datetime.now(timezone.utc) - changed).total_seconds()
+    if config.analysis.source == "server":
+        counted = await observer.closed_runs.compare(
+            target, seen.current, changed, observer.pace.parts
+        )
+        return await measure_checks(
+            prometheus_url(), counted, seen.deployment, config.analysis, since=since
+        )
     return await measure(
-        prometheus_url(),
-        seen.deployment,
-        config.deployment.target,
-        seen.current,
-        config.analysis,
-        since=(datetime.now(timezone.utc) - changed).total_seconds(),
+        prometheus_url(), seen.deployment, target, seen.current, config.analysis, since=since
     )

@@ -18,6 +18,7 @@ from rollout.core.actions import (
     Block,
     ClaimManager,
     ClearRamp,
+    Declare,
     DeleteVersion,
     JoinSet,
     LiftBlock,
@@ -28,10 +29,12 @@ from rollout.core.actions import (
     StartGate,
     StartProgram,
     StopProgram,
+    TellHosts,
     Verify,
 )
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
+from rollout.core.takeover import UNTRIED
 from rollout.replay.verification import refusing_drift, summary
 from rollout.replay.verify import verify_build
 from rollout.supervision.fleet.fleet import Fleet
@@ -64,6 +67,7 @@ class Operator:
         self._batch = asyncio.Lock()
         self.work: Mapping[type[Action], Work] = {
             ClaimManager: self._route,
+            Declare: self._declare,
             JoinSet: self._route,
             SetCurrent: self._route,
             SetRamp: self._route,
@@ -73,6 +77,7 @@ class Operator:
             Verify: self._verify,
             Block: self._block,
             LiftBlock: self._lift_block,
+            TellHosts: self._tell_hosts,
             StopProgram: self._stop,
             StartProgram: self._start,
             RemoveProgram: self._remove,
@@ -114,6 +119,10 @@ class Operator:
         """By the observation's token, so that it is refused where somebody came in between."""
         await self._routing.change(action, seen.conflict_token)
 
+    async def _declare(self, action: Declare, _config: RolloutConfig, _seen: Observation) -> None:
+        said = Metadata(strategy=action.strategy, fingerprint=action.fingerprint)
+        await self._routing.annotate(action.build_id, said)
+
     async def _still(self, seen: Observation) -> None:
         """Raise `Overtaken` where the routing has changed since it was ``seen``.
 
@@ -145,6 +154,8 @@ class Operator:
             accepted = known.of_this_code(known.drift_accepted) or "" if known else ""
             found = found if accepted else refusing_drift(found)
         outcome = "passed" if found.passed else summary(found)
+        if found.untried:
+            outcome = f"{UNTRIED}{found.untried}"
         told = summary(found) if found.drifted else outcome
         events.log_verified(build_id, source, f"{told}; accepted {accepted}" if accepted else told)
         noted = {source: Note(seen.version(build_id).fingerprint, outcome)}
@@ -161,6 +172,11 @@ class Operator:
         once = Note(seen.version(action.build_id).fingerprint, "by rollout.toml")
         entries = Metadata(unblocked=once)
         await self._routing.annotate(action.build_id, entries, remove=(BLOCKED,))
+
+    async def _tell_hosts(
+        self, action: TellHosts, _config: RolloutConfig, _seen: Observation
+    ) -> None:
+        await self._routing.annotate(action.build_id, Metadata(wanted=action.wanted))
 
     async def _stop(self, action: StopProgram, _config: RolloutConfig, seen: Observation) -> None:
         await self._still(seen)

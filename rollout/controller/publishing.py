@@ -56,8 +56,9 @@ class Publisher:
         self._change(config=intent.text, config_problem=intent.problem)
 
     def round(self, seen: Observation, decided: Plan) -> None:
-        """What was seen, and what is to be done about it."""
-        self._change(observation=seen, decided=Decision.of(decided), unread=None)
+        """What was seen, and what is to be done about it as the intent is."""
+        target = self._config.deployment.target if self._config else ""
+        self._change(observation=seen, decided=Decision.of(decided, target), unread=None)
 
     def changed(self) -> None:
         """Something was done, or may have been: the look before does not show it."""
@@ -77,7 +78,7 @@ class Publisher:
 
     def served(self) -> dict[str, Callable[[], object]]:
         """What each path answers with."""
-        return {"/api/v1/status": self._status, "/api/v1/snapshot": self._snapshot}
+        return {"/api/v1/status": self._deployments, "/api/v1/snapshot": self._snapshot}
 
     def announce(self, deployment: str, url: str) -> Callable[[], None]:
         """Leave word where this controller is found, and say how to take that back."""
@@ -93,14 +94,18 @@ class Publisher:
         deeds = tuple(Deed(event.at, event.text) for event in events)
         return msgspec.structs.replace(self._last, made_at=datetime.now(timezone.utc), deeds=deeds)
 
-    def _status(self) -> dict[str, Any]:
+    def _deployments(self) -> dict[str, Any]:
+        document = self.status()
+        return {"deployments": [document] if document else []}
+
+    def status(self) -> dict[str, Any] | None:
+        """The document of ``rollout status --json``; None before a first look has succeeded."""
         last, config = self._last, self._config
         if config is None or last.observation is None or last.decided is None:
-            return {"deployments": []}
+            return None
         source = Source("controller", last.address, told_by(last, config))
         now = datetime.now(timezone.utc)
-        document = status_document(config, last.observation, last.decided.plan(), now, source)
-        return {"deployments": [document]}
+        return status_document(config, last.observation, last.decided.plan(), now, source)
 
 
 def told_by(last: Snapshot, config: RolloutConfig) -> list[str]:

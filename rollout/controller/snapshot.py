@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from datetime import datetime, timezone
+from urllib.parse import urlencode
 
 import msgspec
 import psutil
@@ -23,12 +24,26 @@ from rollout.controller.places import run_file
 from rollout.core.actions import Phase, Plan
 from rollout.core.observation import Observation
 
-__all__ = ["FRESH", "VERSION", "Announcement", "Decision", "Deed", "Snapshot", "Unanswered", "read"]
+__all__ = [
+    "FRESH",
+    "NO_ANSWER",
+    "OTHER_VERSION",
+    "VERSION",
+    "Announcement",
+    "Decision",
+    "Deed",
+    "Snapshot",
+    "Unanswered",
+    "read",
+]
 
-VERSION = 1
+VERSION = 2
 
 FRESH = 15.0
 """Seconds after which a reader looks for itself, rather than to show what the controller saw."""
+
+NO_ANSWER = "no controller answers here"
+OTHER_VERSION = "the controller here is of another version"
 
 _TIMEOUT = 2.0
 _AGAIN = 0.1
@@ -43,13 +58,14 @@ class Decision(msgspec.Struct, frozen=True):
     news: str
     """Equal while the phase and the reason say nothing new."""
     actions: tuple[str, ...] = ()
+    target: str = ""
+    """The build that was wanted when it was decided: the intent beside it may be newer."""
 
     @classmethod
-    def of(cls, decided: Plan) -> Decision:
-        """What there is to tell of a plan."""
-        return cls(
-            decided.phase, decided.reason, repr(decided.news), tuple(map(str, decided.actions))
-        )
+    def of(cls, decided: Plan, target: str) -> Decision:
+        """What there is to tell of a plan for ``target``."""
+        told = tuple(map(str, decided.actions))
+        return cls(decided.phase, decided.reason, repr(decided.news), told, target)
 
     def plan(self) -> Plan:
         """The plan to show; its actions are the controller's, and not to be done again."""
@@ -142,10 +158,10 @@ def read(
     """
     place = _announced(deployment)
     if place is None:
-        raise Unanswered("no controller answers here")
+        raise Unanswered(NO_ANSWER)
     if not server.is_same(Server(place.address, place.namespace)):
         raise Unanswered(f"the controller here asks {place.address}, namespace {place.namespace}")
-    snapshot = _asked(place) if not patience else _settled(place, deployment, patience)
+    snapshot = _asked(place, deployment) if not patience else _settled(place, deployment, patience)
     if not server.is_same(snapshot.server):
         raise Unanswered(f"the controller here asks {snapshot.address}, {snapshot.namespace}")
     seen = snapshot.observation
@@ -168,26 +184,28 @@ def _announced(deployment: str) -> Announcement | None:
 def _settled(place: Announcement, deployment: str, patience: float) -> Snapshot:
     """What the controller tells once it has looked at the last change that is known here."""
     deadline, nudged = time.monotonic() + patience, nudged_at(deployment)
-    while (snapshot := _asked(place)).is_before(nudged):
+    while (snapshot := _asked(place, deployment)).is_before(nudged):
         if time.monotonic() > deadline:
             raise Unanswered("the controller here has not looked since something was changed")
         time.sleep(_AGAIN)
     return snapshot
 
 
-def _asked(place: Announcement) -> Snapshot:
+def _asked(place: Announcement, deployment: str) -> Snapshot:
     if not place.url.startswith("http://") or not psutil.pid_exists(place.pid):
-        raise Unanswered("no controller answers here")
+        raise Unanswered(NO_ANSWER)
     # No proxy: it is this machine that is asked.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{place.url}/api/v1/snapshot", timeout=_TIMEOUT) as answer:
+        # One controller may follow several deployments; one that follows one needs no query.
+        query = urlencode({"deployment": deployment})
+        with opener.open(f"{place.url}/api/v1/snapshot?{query}", timeout=_TIMEOUT) as answer:
             body = answer.read(_MOST_BYTES)
         found = msgspec.json.decode(body, type=Snapshot)
     except (OSError, urllib.error.URLError, http.client.HTTPException) as error:
         raise Unanswered(f"the controller here does not answer ({place.url})") from error
     except msgspec.MsgspecError as error:
-        raise Unanswered("the controller here is of another version") from error
+        raise Unanswered(OTHER_VERSION) from error
     if found.version != VERSION:
-        raise Unanswered("the controller here is of another version")
+        raise Unanswered(OTHER_VERSION)
     return found

@@ -15,6 +15,7 @@ __all__ = [
     "Block",
     "ClaimManager",
     "ClearRamp",
+    "Declare",
     "DeleteVersion",
     "JoinSet",
     "LiftBlock",
@@ -27,6 +28,7 @@ __all__ = [
     "StartGate",
     "StartProgram",
     "StopProgram",
+    "TellHosts",
     "Verify",
 ]
 
@@ -56,6 +58,22 @@ class ClaimManager(_Traits):
 
     def __str__(self) -> str:
         return "claim the deployment"
+
+
+@dataclass(frozen=True)
+class Declare(_Traits):
+    """Write on a version what its program says of it, whose worker says nothing itself."""
+
+    stands_apart = True
+
+    build_id: str
+    strategy: str | None
+    fingerprint: str | None
+
+    def __str__(self) -> str:
+        told = {"strategy": self.strategy, "code": self.fingerprint}
+        said = ", ".join(f"{name} {value}" for name, value in told.items() if value)
+        return f"declare {self.build_id}: {said}"
 
 
 @dataclass(frozen=True)
@@ -168,6 +186,20 @@ class LiftBlock(_Traits):
 
 
 @dataclass(frozen=True)
+class TellHosts(_Traits):
+    """Leave what is wanted where the worker hosts read it, on the version ``build_id``."""
+
+    stands_apart = True
+
+    build_id: str
+    wanted: str
+    """See `rollout.core.host_notes`."""
+
+    def __str__(self) -> str:
+        return "tell the hosts what is wanted"
+
+
+@dataclass(frozen=True)
 class StopProgram(_Traits):
     """Stop the workers of a build that is safe to stop."""
 
@@ -223,6 +255,7 @@ class DeleteVersion(_Traits):
 
 Action = (
     ClaimManager
+    | Declare
     | JoinSet
     | SetCurrent
     | SetRamp
@@ -232,6 +265,7 @@ Action = (
     | Verify
     | Block
     | LiftBlock
+    | TellHosts
     | StopProgram
     | StartProgram
     | RemoveProgram

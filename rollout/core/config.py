@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -18,13 +19,17 @@ __all__ = [
     "Deployment",
     "Gate",
     "Limits",
+    "Notify",
+    "Occasion",
     "Progressive",
     "Promotion",
     "RolloutConfig",
     "Seconds",
+    "Secret",
     "Step",
     "Sunset",
     "Verification",
+    "WebAddress",
 ]
 
 
@@ -62,6 +67,37 @@ class Promotion(str):
         return float(self.rpartition("@")[2])
 
 
+class Secret(str):
+    """Where a text is found that must not stand in the file: ``"env:NAME"`` or ``"file:PATH"``."""
+
+    __slots__ = ()
+
+    def __init__(self, text: str) -> None:
+        """Read ``text``; `ValueError` where it is the secret itself, perhaps."""
+        kind, _, place = text.partition(":")
+        if kind not in ("env", "file") or not place:
+            raise ValueError(
+                'it must be "env:NAME" or "file:PATH", the variable or the file that holds it'
+            )
+
+
+class WebAddress(str):
+    """An ``http(s)://`` URL without a password in it, or a `Secret` that is one."""
+
+    __slots__ = ()
+
+    def __init__(self, text: str) -> None:
+        """Read ``text``; `ValueError` where it is neither."""
+        if not text.startswith(("http://", "https://")):
+            Secret(text)
+        elif "@" in urlsplit(text).netloc or not urlsplit(text).hostname:
+            raise ValueError(
+                'it must be a URL without user and password, or "env:NAME" or "file:PATH"'
+            )
+
+
+Occasion = Literal["routing", "rollback", "block", "hold", "complete", "safe-to-stop"]
+
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -91,6 +127,10 @@ class Deployment(_Table, frozen=True, kw_only=True):
     """How far the ramping target goes on at once, although its pause lasts or analysis holds it;
     as ``"v2@50"``, 100: it becomes current. Ignored once it is there, and of another target.
     `rollout promote` writes it."""
+    hosts: Literal["all"] | Annotated[int, msgspec.Meta(ge=1)] = "all"
+    """On which hosts the target runs before it gets traffic, or more of it: on each that serves
+    the current version, or on so many. Where no `rollout host` runs, this machine is the only
+    one."""
     unblock: tuple[Name, ...] = ()
     """Builds that may get traffic although they were rolled back; once for the same code."""
     ignore_missing_task_queues: bool = False
@@ -167,8 +207,13 @@ class Check(_Table, frozen=True, kw_only=True):
 
 
 class Analysis(_Table, frozen=True, kw_only=True):
-    """``[analysis]``: target against current, from Prometheus. Without the table there is none."""
+    """``[analysis]``: target against current. Without the table there is none."""
 
+    source: Literal["prometheus", "server"] = "prometheus"
+    """What is compared: what the workers themselves export to Prometheus, or, where they export
+    nothing, the runs that the server says have failed or timed out. The server knows of no
+    latencies and no activities, and of tasks that fail only where the code does not match the
+    history."""
     window: Seconds = Seconds(60)
     """How far back latencies are compared; failures are counted since the last change of
     traffic."""
@@ -203,6 +248,9 @@ class Verification(_Table, frozen=True, kw_only=True):
     arguments: Literal["warn", "refuse"] = "warn"
     """What becomes of a build that gives an activity or a child other arguments than a run did:
     it passes and that is told, or it gets no traffic until `rollout retry BUILD --accept-drift`."""
+    without_replay: Literal["block", "warn"] = "block"
+    """What becomes of a build that should be replayed and names no command for that
+    (`rollout add --replay`): it gets no traffic, or it passes untried and that is told."""
 
 
 class Sunset(_Table, frozen=True, kw_only=True):
@@ -214,6 +262,28 @@ class Sunset(_Table, frozen=True, kw_only=True):
     """How long after being drained its program file and the server's record are removed."""
     keep: Annotated[int, msgspec.Meta(ge=0)] = 1
     """So many of the last current versions stay as they are, warm for a rollback."""
+
+
+class Notify(_Table, frozen=True, kw_only=True):
+    """``[notify]``: who is told of what happens. Nobody is waited for."""
+
+    events: tuple[Occasion, ...] = get_args(Occasion)
+    """Of what: each change of routing; a build that is rolled back; a rollout that a person must
+    help on; a step held for longer than `max_hold`; a target that takes all new runs; a version
+    with live workers that has become safe to stop."""
+    command: tuple[Name, ...] = ()
+    """A program and its arguments; it gets each event as JSON on stdin, and ends with 0."""
+    webhook: WebAddress | None = None
+    """Where each event is sent as JSON, by POST: a URL, or where to find a secret one."""
+    headers: dict[Name, Secret] = {}
+    """Headers for the webhook, such as `Authorization`."""
+    apprise: tuple[Secret, ...] = ()
+    """Where to find URLs of services that Apprise knows (`pip install apprise`): mail, Slack,
+    Telegram and a hundred others."""
+    timeout: Seconds = Seconds(10)
+    """How long one try may take."""
+    tries: Annotated[int, msgspec.Meta(ge=1, le=20)] = 5
+    """How often each is tried, with longer pauses each time, before that is given up and logged."""
 
 
 class Limits(_Table, frozen=True, kw_only=True):
@@ -233,3 +303,4 @@ class RolloutConfig(_Table, frozen=True, kw_only=True):
     verify: Verification = Verification()
     sunset: Sunset = Sunset()
     limits: Limits = Limits()
+    notify: Notify | None = None

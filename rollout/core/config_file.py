@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import tomlkit
@@ -18,7 +18,14 @@ from rollout.base.exit import Misuse
 from rollout.base.files import alone_in, replace
 from rollout.base.names import UNVERSIONED, valid_build_id, valid_deployment
 from rollout.base.settings import ROLLOUT_FILE
-from rollout.core.config import Delay, Promotion, RolloutConfig, Seconds
+from rollout.core.config import (
+    Delay,
+    Promotion,
+    RolloutConfig,
+    Seconds,
+    Secret,
+    WebAddress,
+)
 from rollout.core.config_lines import line_of, line_of_mistake, without_place
 
 __all__ = ["differences", "edit", "load", "parse", "read_text"]
@@ -110,6 +117,8 @@ def _value(value: object) -> str:
 
 
 def _decode(kind: type, value: object) -> object:
+    if kind in (Secret, WebAddress):
+        return kind(value if isinstance(value, str) else "")
     if kind is Promotion:
         if not isinstance(value, str):
             raise ValueError(f'{value!r} is not a build and a percentage, as "v2@50"')
@@ -193,7 +202,7 @@ def _sentence(path: Place, message: str) -> tuple[Place, str]:
         return (*path, missing[1]), "it is missing"
     if message.startswith("Invalid enum value "):
         value = message.removeprefix("Invalid enum value ")
-        return path, f"{value} is not one of {', '.join(get_args(_kind(path)))}"
+        return path, f"{value} is not one of {', '.join(_choices(_kind(path)))}"
     return path, _types(message)
 
 
@@ -205,6 +214,18 @@ def _types(message: str) -> str:
     kind, bound, got = expected.groups()
     wanted = " or ".join(_TYPES.get(each, each) for each in kind.split(" | ") if each != "null")
     return f"it must be {wanted}{bound}{f', not {_TYPES.get(got, got)}' if got else ''}"
+
+
+def _choices(kind: Any) -> Iterator[str]:  # noqa: ANN401 - any type
+    """What a value of ``kind`` may be, or each of a list of them."""
+    inner = get_args(kind)
+    for each in inner[:1] if get_origin(kind) is tuple else inner:
+        if isinstance(each, str):
+            yield each
+        elif get_origin(each) is Literal:
+            yield from _choices(each)
+        else:
+            yield "a number"
 
 
 def _kind(path: Place) -> Any:  # noqa: ANN401 - any type

@@ -43,16 +43,17 @@ def judge(analysis: Analysis, seen: Measurements | None, held: float) -> Judgeme
     * Roll back: the target broke determinism; a check is out of its bounds; or, of at least
       ``min_samples``, more of the target's workflow tasks, activities or workflows fail than
       of the current build's, by more than ``failure_ratio`` and more than chance explains.
-    * Hold: Prometheus cannot be asked; a check has no value; more fail, but that may be
-      chance; too few samples; the target is slow. Held longer than ``max_hold``, a step does
+    * Hold: Prometheus, or the server, cannot be asked; a check has no value; more fail, but that
+      may be chance; too few samples; the target is slow. Held longer than ``max_hold``, a step does
       what ``then`` says.
     * Advance: none of these.
     """
     if seen is None:
         return _hold(analysis, _Point("measurements", "nothing has been measured yet"), held)
     if seen.problem:
-        reason = f"Prometheus cannot be asked: {seen.problem}; traffic stays"
-        return _hold(analysis, _Point("Prometheus", reason), held)
+        asked = "the server" if seen.source == "server" else "Prometheus"
+        reason = f"{asked} cannot be asked: {seen.problem}; traffic stays"
+        return _hold(analysis, _Point(asked, reason), held)
     if proof := next(_proofs(analysis, seen), None):
         return Judgement("rollback", proof.told, proof.about)
     if doubt := next(_doubts(analysis, seen), None):
@@ -88,10 +89,11 @@ def _proofs(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
     """What is enough to roll the target back."""
     if seen.target.non_determinism > 0:
         broken = max(1, round(seen.target.non_determinism))
+        where = f"{max(broken, round(seen.target.tasks))} workflow tasks"
         told = (
             f"the code of {seen.target.build_id} does not match the history of its runs: "
-            f"non-determinism in {broken} of its {max(broken, round(seen.target.tasks))} "
-            "workflow tasks"
+            f"non-determinism in {broken} of its "
+            f"{'open runs' if seen.source == 'server' else where}"
         )
         yield _Point("non-determinism", told)
     for check, value in _values(analysis, seen):
@@ -117,9 +119,10 @@ def _doubts(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
             yield _Point(f"check {check.name}", f"check {check.name} has no value")
     samples = target.workflows + target.activities
     if samples < analysis.min_samples:
+        work = "closed runs" if seen.source == "server" else "workflows and activities"
         told = (
             f"analysis short of samples: {samples:.0f} of {analysis.min_samples} "
-            f"workflows and activities of {target.build_id}"
+            f"{work} of {target.build_id}"
             f"{_when_enough(samples, analysis.min_samples, seen.counted)}"
         )
         yield _Point("samples", told)
@@ -241,6 +244,8 @@ def _rates(seen: Measurements) -> tuple[_Rate, ...]:
             *pair(seen.current),
         )
 
+    if seen.source == "server":
+        return (rate("runs", "workflow_failures", "workflows"),)
     return (
         rate("workflow tasks", "task_failures", "tasks"),
         rate("activities", "activity_failures", "activities"),

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, get_args
 
+from rollout.core.host_notes import Host
+
 __all__ = [
     "STARTABLE",
     "STATUSES",
@@ -24,6 +26,7 @@ __all__ = [
     "Ramp",
     "Status",
     "Strategy",
+    "Told",
     "Version",
 ]
 
@@ -49,6 +52,14 @@ STUCK = 10.0
 
 STARTABLE = ("STOPPED", "EXITED", "FATAL")
 """The states of a program that does not run, and could be started."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the programs of a version here say of it; None: nothing, or its workers say it."""
+
+    strategy: str | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,8 @@ class Version:
     """Worker processes whose heartbeat goes on; None where the list failed."""
     returning: int = 0
     """Worker processes that said goodbye moments ago: a restart brings them back."""
+    worker_hosts: Mapping[str, int] = field(default_factory=dict)
+    """How many of them live on each machine, by the name that they give it."""
     queues: frozenset[str] | None = None
     """Task queues that its live workers poll; None where the list failed."""
     process: str | None = None
@@ -114,6 +127,10 @@ class Version:
     """When it last became current; None where it never was."""
     deactivated_at: datetime | None = None
     """When it last stopped being current or ramping; None where it is, or never was."""
+    workflows: tuple[str, ...] | None = None
+    """What its workers declared that they can run; None: not known."""
+    told: Told = Told()
+    """What is declared for workers that declare nothing themselves."""
 
     @property
     def holding(self) -> int | None:
@@ -167,11 +184,13 @@ class GateRun:
     outcome: Literal["running", "passed", "failed"]
     detail: str = ""
     """Why it failed."""
+    lacks_workflow: bool = False
+    """Whether it failed because the build has no such workflow: no other try can pass."""
 
 
 @dataclass(frozen=True)
 class BuildSample:
-    """What Prometheus has of one build, over the times of `Measurements`."""
+    """What Prometheus, or the server, has of one build, over the times of `Measurements`."""
 
     build_id: str
     tasks: float = 0.0
@@ -203,7 +222,7 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Measurements:
-    """Target against current, from Prometheus."""
+    """Target against current, from Prometheus or by the server's counts."""
 
     window: float
     """Seconds back to which latencies were compared."""
@@ -219,7 +238,9 @@ class Measurements:
     check_problems: tuple[str, ...] = ()
     """Why checks have no value, a sentence each."""
     problem: str | None = None
-    """Why Prometheus could not be asked; the numbers mean nothing then."""
+    """Why nothing could be asked; the numbers mean nothing then."""
+    source: Literal["prometheus", "server"] = "prometheus"
+    """Who was asked. The server counts runs that ended, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +278,12 @@ class Observation:
     """Of those the ones that have been due for more than `STUCK` seconds."""
     elsewhere: Mapping[str, int] = field(default_factory=dict)
     """Open runs on versions that the server has forgotten, by build id."""
+    hosts: tuple[Host, ...] | None = ()
+    """The worker hosts with a `rollout host`; None: not known."""
+    here: str = ""
+    """What the machine is called whose supervisord was asked; empty: none was."""
+    wanted: str | None = None
+    """What the hosts were told last; see `rollout.core.host_notes`."""
     skewed: tuple[str, ...] = ()
     """Whose clocks are far from ours, a sentence each."""
     throttled: bool = False

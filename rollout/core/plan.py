@@ -12,15 +12,19 @@ from datetime import datetime, timedelta
 
 from rollout.base.names import UNVERSIONED
 from rollout.core.actions import (
+    Action,
     ClaimManager,
     ClearRamp,
     LiftBlock,
     Phase,
     Plan,
     SetCurrent,
+    SetRamp,
     StartProgram,
 )
 from rollout.core.config import RolloutConfig
+from rollout.core.declared import declarations, is_being_declared, other_code
+from rollout.core.hosts import lacks_hosts, told_to_hosts
 from rollout.core.observation import Observation, Version
 from rollout.core.steps import gate_not_passed, next_step, objection, with_set
 from rollout.core.sunset import sunset
@@ -66,7 +70,9 @@ def plan(
     routed = _route(config, seen, now, held)
     if manager is None:
         return routed
-    actions = tuple(dict.fromkeys((*routed.actions, *sunset(config, seen, now))))
+    told: tuple[Action, ...] = (*declarations(seen), *told_to_hosts(config, seen))
+    planned: tuple[Action, ...] = (*routed.actions, *told, *sunset(config, seen, now))
+    actions = tuple(dict.fromkeys(planned))
     if actions and not seen.manager:
         actions = (ClaimManager(),)
     return replace(routed, actions=actions)
@@ -84,13 +90,27 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime, held: float)
         _blocked,
         _rolls_back,
         _another_ramps,
+        _runs_other_code,
         _not_ready,
     ):
         if answer := question(config, seen, now):
             return answer
     if answer := not_verified(config, seen) or gate_not_passed(config, seen):
         return answer
-    return next_step(config, seen, now, held)
+    return _on_its_hosts(config, seen, next_step(config, seen, now, held))
+
+
+def _on_its_hosts(config: RolloutConfig, seen: Observation, step: Plan) -> Plan:
+    """``step``, but for more traffic, which waits until the target is on every host it has to be.
+
+    What takes traffic away from it does not wait.
+    """
+    if not any(isinstance(action, SetRamp | SetCurrent) for action in step.actions):
+        return step
+    target = seen.version(config.deployment.target)
+    if lacking := lacks_hosts(config.deployment.hosts, seen, target):
+        return Plan("waiting", _share(lacking, seen))
+    return step
 
 
 def _held_by_a_person(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -234,6 +254,12 @@ def _blocked(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
     return Plan("blocked", reason, (ClearRamp(),) if ramps else ())
 
 
+def _runs_other_code(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
+    """A build id that has come back with other code gets no traffic, or no more of it."""
+    changed = other_code(seen.version(config.deployment.target))
+    return Plan("blocked", _share(changed, seen)) if changed else None
+
+
 def _not_ready(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:
     """No traffic goes to a version without live workers; the server itself would let it."""
     target = seen.version(config.deployment.target)
@@ -256,6 +282,8 @@ def _unknown(version: Version, now: datetime) -> str | None:
     if version.status == "unregistered":
         return f"no worker of {version.build_id} has polled yet"
     young = version.created_at is not None and now - version.created_at < DECLARATION_TIME
+    if is_being_declared(version):
+        return f"what the program of {version.build_id} says is being declared"
     if version.strategy is None and young:
         return f"{version.build_id} has not declared its strategy yet"
     return None

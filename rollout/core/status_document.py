@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
+from rollout.core.host_notes import Host
+from rollout.core.hosts import hosts_of
 from rollout.core.observation import Observation
 from rollout.core.shares import real_samples, real_share
 from rollout.core.verdict import safe_to_stop, target_share, version_set_of, warnings
@@ -55,6 +57,7 @@ def status_document(
         "source": source.name,
         "server": {"address": source.address, "namespace": seen.namespace},
         "unassigned_runs": seen.unassigned,
+        "hosts": None if seen.hosts is None else [_host(host, now) for host in seen.hosts],
         "warnings": [*source.told, *warnings(seen), *seen.problems],
         "versions": [_version(seen, version.build_id, target, now) for version in seen.versions],
     }
@@ -85,12 +88,24 @@ def _version(seen: Observation, build_id: str, target: str, now: datetime) -> di
         "waiting_age_seconds": version.waiting_age,
         "waiting_at": _no_later(version.described_at, seen),
         "workers": version.workers,
+        "hosts": dict(hosts_of(seen, build_id)),
         "process": version.process,
         "safe_to_stop": verdict.safe_to_stop,
         "evidence": [
             {"check": point.check, "ok": point.ok, "detail": point.detail}
             for point in verdict.evidence
         ],
+    }
+
+
+def _host(host: Host, now: datetime) -> dict[str, Any]:
+    heard = host.heard_at
+    return {
+        "name": host.name,
+        "hostname": host.hostname,
+        "silent": host.silent,
+        "age_seconds": round(max(0.0, (now - heard).total_seconds()), 3) if heard else None,
+        "builds": dict(host.builds),
     }
 
 

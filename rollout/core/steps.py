@@ -37,11 +37,22 @@ def gate_not_passed(config: RolloutConfig, seen: Observation) -> Plan | None:
     """Before real traffic, a run that is pinned to the target completes on each task queue."""
     if config.gate is None or seen.ramping:
         return None
+    target = seen.version(config.deployment.target)
+    if target.workflows is not None and config.gate.workflow not in target.workflows:
+        told = f"it has {', '.join(target.workflows)}"
+        return Plan("blocked", _no_workflow(config.gate, target.build_id, told))
     for task_queue in config.gate.task_queues or (config.deployment.task_queue,):
         tries = [run for run in seen.gates if run.task_queue == task_queue]
-        if answer := _gate(config.gate, config.deployment.target, task_queue, tries):
+        if answer := _gate(config.gate, target.build_id, task_queue, tries):
             return answer
     return None
+
+
+def _no_workflow(gate: Gate, build_id: str, told: str) -> str:
+    return (
+        f"the gate of {build_id} cannot pass: this build has no workflow {gate.workflow} ({told}); "
+        "name one that it has in [gate] of rollout.toml"
+    )
 
 
 def next_step(config: RolloutConfig, seen: Observation, now: datetime, held: float) -> Plan:
@@ -135,6 +146,8 @@ def _gate(gate: Gate, build_id: str, task_queue: str, tries: list[GateRun]) -> P
     of = f"try {last.attempt} of {gate.retries + 1}"
     if last.outcome == "running":
         return Plan("progressing", f"the gate of {build_id} runs on {task_queue}, {of}")
+    if last.lacks_workflow:
+        return Plan("blocked", _no_workflow(gate, build_id, last.detail))
     failed = f"the gate of {build_id} failed on {task_queue}"
     if last.attempt <= gate.retries:
         again = StartGate(build_id, task_queue, last.attempt + 1)

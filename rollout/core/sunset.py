@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from rollout.core.actions import Action, DeleteVersion, RemoveProgram, StartProgram, StopProgram
 from rollout.core.config import RolloutConfig
+from rollout.core.hosts import others_with
 from rollout.core.observation import Observation, Version
 from rollout.core.verdict import safe_to_stop
 
@@ -74,8 +75,9 @@ def _farewell(
         return None
     if version.process is not None:
         return RemoveProgram(version.build_id)
-    # Its program is gone from here; a worker elsewhere may still poll.
-    return DeleteVersion(version.build_id) if version.workers == 0 else None
+    # Its program is gone from here; elsewhere one may be left, or a worker still poll.
+    is_gone = version.workers == 0 and not others_with(seen, version.build_id)
+    return DeleteVersion(version.build_id) if is_gone else None
 
 
 def _idle_since(config: RolloutConfig, seen: Observation, version: Version) -> datetime | None:

@@ -8,7 +8,10 @@ from rollout.core.actions import MoveRuns, Plan, Verify
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation, Version
 
-__all__ = ["moving", "not_verified", "staying"]
+__all__ = ["UNTRIED", "moving", "not_verified", "staying"]
+
+UNTRIED = "untried: "
+"""What the outcome of a replay begins with that nothing could be asked for; then comes why."""
 
 
 def not_verified(config: RolloutConfig, seen: Observation) -> Plan | None:
@@ -28,6 +31,8 @@ def not_verified(config: RolloutConfig, seen: Observation) -> Plan | None:
         return Plan("progressing", reason, (Verify(target.build_id, source.build_id),))
     if outcome == "passed":
         return None
+    if outcome.startswith(UNTRIED):
+        return Plan("blocked", _untried(target.build_id, outcome, "deploy it as incompatible"))
     mend = f"deploy it as incompatible, or mend it and `rollout retry {target.build_id}`"
     return Plan("blocked", f"{target.build_id} is not compatible: {outcome}; {mend}")
 
@@ -48,6 +53,10 @@ def _moves_by_itself(config: RolloutConfig, target: Version, source: Version) ->
             f"to which its {runs} would move"
         )
         return Plan("progressing", reason, (Verify(target.build_id, source.build_id),), topic)
+    if outcome.startswith(UNTRIED):
+        told = f"{source.build_id} has {runs}, which would move: "
+        wait = "let them finish first"
+        return Plan("blocked", told + _untried(target.build_id, outcome, wait), topic=topic)
     return Plan(
         "blocked",
         f"{target.build_id} cannot go on with the {runs} of {source.build_id}: {outcome}; "
@@ -102,7 +111,11 @@ def _older_runs(config: RolloutConfig, seen: Observation) -> _OlderRuns:
     return _OlderRuns(
         movable=tuple(version for version, outcome in outcomes if outcome == "passed"),
         untried=tuple(version for version, outcome in outcomes if outcome is None),
-        staying=tuple((version, why) for version, why in outcomes if why not in (None, "passed")),
+        staying=tuple(
+            (version, why.removeprefix(UNTRIED))
+            for version, why in outcomes
+            if why is not None and why != "passed"
+        ),
         uncounted=tuple(version for version in older if version.holding is None),
     )
 
@@ -130,4 +143,15 @@ def _replayed(config: RolloutConfig, target: Version, source: str) -> str | None
     """What the replay of ``source``'s runs on ``target`` showed; None where it is still to do."""
     if config.verify.compatible == "off":
         return "passed"
-    return target.verified.get(source)
+    outcome = target.verified.get(source)
+    if outcome and outcome.startswith(UNTRIED) and config.verify.without_replay == "warn":
+        return "passed"
+    return outcome
+
+
+def _untried(target: str, outcome: str, instead: str) -> str:
+    """Why nothing is known of the ``target``, and each way out."""
+    return (
+        f"{outcome.removeprefix(UNTRIED)}, then `rollout retry {target}`; or {instead}, or set "
+        'without_replay = "warn" in [verify]'
+    )

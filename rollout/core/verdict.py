@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollout.base.names import UNVERSIONED
+from rollout.core.hosts import silence
 from rollout.core.observation import STUCK, Observation, Version
 from rollout.core.shares import target_share
 from rollout.core.warned import warnings
@@ -81,6 +82,7 @@ def safe_to_stop(seen: Observation, build_id: str, target: str | None, now: date
             _backlog(version),
             _new_runs(seen),
             _replacement(seen, build_id, target),
+            *_hosts(seen),
         ),
     )
 
@@ -206,6 +208,19 @@ def _replacement(seen: Observation, build_id: str, target: str | None) -> Eviden
         return Evidence("replacement", False, f"{seen.current} has no live worker")
     plural = "worker" if workers == 1 else "workers"
     return Evidence("replacement", True, f"{seen.current} has {workers} live {plural}")
+
+
+def _hosts(seen: Observation) -> tuple[Evidence, ...]:
+    """Nothing is known of a silent host, so that it makes nothing safe; without hosts no point."""
+    if seen.hosts is None:
+        return (Evidence("hosts", False, "which hosts there are is not known"),)
+    if not seen.hosts:
+        return ()
+    if silent := [host for host in seen.hosts if host.silent]:
+        return (Evidence("hosts", False, "; ".join(map(silence, silent))),)
+    number = len(seen.hosts)
+    told = f"all {number} hosts have been heard" if number > 1 else "the one host has been heard"
+    return (Evidence("hosts", True, told),)
 
 
 def _seconds(age: timedelta) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from rollout.core.declared import other_code
+from rollout.core.hosts import silence
 from rollout.core.observation import STUCK, Observation, Version
 from rollout.core.shares import falls_short, target_share
+from rollout.core.takeover import UNTRIED
 
 __all__ = ["new_runs_wait", "warnings"]
 
@@ -46,13 +49,17 @@ def _warnings(seen: Observation) -> Iterator[str]:
         yield waiting
     for version in seen.versions:
         yield from _waiting(seen, version)
+        if changed := other_code(version):
+            yield changed
         if short := falls_short(seen, version.build_id):
             yield short
+        yield from _untried(seen, version)
     for build_id, number in seen.elsewhere.items():
         yield (
             f"{_wait(number)} on {build_id}, which the server has forgotten: start a worker of "
             f"{build_id}, or move each to a build that can go on with it: `{_moves(seen)}`"
         )
+    yield from (silence(host) for host in seen.hosts or () if host.silent)
     yield from seen.skewed
     if seen.throttled:
         yield "the server refused some questions, because it is asked too often"
@@ -61,6 +68,15 @@ def _warnings(seen: Observation) -> Iterator[str]:
 def _wait(runs: int) -> str:
     """That so many wait, with the verb that fits."""
     return "1 run waits" if runs == 1 else f"{runs:,} runs wait"
+
+
+def _untried(seen: Observation, version: Version) -> Iterator[str]:
+    """Whose runs ``version`` goes on with although nobody has tried whether it can."""
+    if not version.first_activated_at:
+        return
+    for source, outcome in version.verified.items():
+        if outcome.startswith(UNTRIED) and seen.version(source).holding != 0:
+            yield f"runs of {source} were not replayed: {outcome.removeprefix(UNTRIED)}"
 
 
 def _moves(seen: Observation) -> str:

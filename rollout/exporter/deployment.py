@@ -41,9 +41,12 @@ class DeploymentMetrics(Collector):
 
     def __init__(
         self,
+        deployment: str,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
+        self.deployment = deployment
+        """The name of what was read last, or is to be read."""
         self._clock = clock
         self._now = now
         self._reading: _Reading | None = None
@@ -51,13 +54,9 @@ class DeploymentMetrics(Collector):
 
     def saw(self, observation: Observation, target: str | None) -> None:
         """Take ``observation`` as what is, and ``target`` as the build that is wanted."""
+        self.deployment = observation.deployment
         self._reading = _Reading(observation, target, self._clock())
         self._reachable = True
-
-    @property
-    def deployment(self) -> str | None:
-        """The name of what was read last; None before the first reading."""
-        return self._reading.observation.deployment if self._reading else None
 
     def missed(self) -> None:
         """The deployment could not be read just now."""
@@ -67,27 +66,33 @@ class DeploymentMetrics(Collector):
         """Every series of one scrape; those of the versions only from a fresh observation."""
         reading = self._reading
         fresh = reading is not None and self._clock() - reading.taken < STALE_AFTER
-        yield GaugeMetricFamily(
+        yield self._own(
             f"{_PREFIX}_up",
             "Whether the deployment was read from Temporal just now (1) or not (0).",
-            value=int(fresh and self._reachable),
+            int(fresh and self._reachable),
         )
         if reading is None:
             return
-        yield GaugeMetricFamily(
+        yield self._own(
             f"{_PREFIX}_last_observation_time_seconds",
             "When the oldest part of what is served was asked for, in seconds since 1970.",
-            value=reading.observation.oldest.timestamp(),
+            reading.observation.oldest.timestamp(),
         )
-        yield GaugeMetricFamily(
+        yield self._own(
             "rollout_observation_age_seconds",
             "Seconds since the oldest part of what is served was asked for.",
-            value=max(0.0, (self._now() - reading.observation.oldest).total_seconds()),
+            max(0.0, (self._now() - reading.observation.oldest).total_seconds()),
         )
         if fresh:
             yield from _versions(reading.observation, reading.target, self._now())
             yield _routing_changes(reading.observation)
             yield _unassigned(reading.observation)
+            yield _hosts(reading.observation)
+
+    def _own(self, name: str, documentation: str, value: float) -> Metric:
+        family = GaugeMetricFamily(name, documentation, labels=("deployment_name",))
+        family.add_metric((self.deployment,), value)
+        return family
 
 
 def _versions(observation: Observation, target: str | None, now: datetime) -> Iterable[Metric]:
@@ -175,6 +180,18 @@ def _routing_changes(observation: Observation) -> Metric:
         labels = (observation.namespace, observation.deployment, build_id, kind)
         _add_known(changes, labels, changed_at)
     return changes
+
+
+def _hosts(observation: Observation) -> Metric:
+    family = GaugeMetricFamily(
+        f"{_PREFIX}_host_silent",
+        "Whether the worker host has not been heard for a minute (1) or has (0).",
+        labels=("namespace", "deployment_name", "host"),
+    )
+    for host in observation.hosts or ():
+        labels = (observation.namespace, observation.deployment, host.name)
+        family.add_metric(labels, int(host.silent))
+    return family
 
 
 def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:

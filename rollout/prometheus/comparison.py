@@ -6,8 +6,18 @@ import re
 from dataclasses import dataclass
 
 from rollout.prometheus.promql import quoted, selector
+from rollout.prometheus.sdk_metrics import counter, each, observed, quantile
 
-__all__ = ["Comparison"]
+__all__ = ["CLOSED", "Comparison", "questions"]
+
+CLOSED = (
+    "workflow_completed",
+    "workflow_failed",
+    "workflow_canceled",
+    "workflow_continue_as_new",
+)
+"""What the SDK counts once a run. The count of its end-to-end latencies has some runs twice:
+those whose last workflow task timed out and was done again."""
 
 _LOOKBACK = "5m"
 """How long before the window a counter may have been seen last (a scrape in vain, a restart of
@@ -33,23 +43,26 @@ class Comparison:
 
     def selector(self, name: str) -> str:
         """The series called ``name`` of both builds' workers."""
-        return selector(
-            name,
-            job="worker",
-            deployment_name=self.deployment,
-            build_id=(self.target, self.current),
-        )
+        return selector(name, **self._labels)
 
-    def count(self, name: str, *by: str) -> str:
-        """By how much the counters ``name`` rose in ``counted``, summed by build and ``by``."""
-        return self._rise(name, self.counted, by)
+    @property
+    def _labels(self) -> dict[str, str | tuple[str, ...]]:
+        return {
+            "job": "worker",
+            "deployment_name": self.deployment,
+            "build_id": (self.target, self.current),
+        }
 
-    def recent(self, name: str, *by: str) -> str:
+    def count(self, names: tuple[str, ...], *by: str) -> str:
+        """By how much the counters ``names`` rose in ``counted``, summed by build and ``by``."""
+        return self._rise(names, self.counted, by)
+
+    def recent(self, names: tuple[str, ...], *by: str) -> str:
         """By how much they rose within the window of latencies."""
-        return self._rise(name, self.seconds, by)
+        return self._rise(names, self.seconds, by)
 
-    def _rise(self, name: str, seconds: int, by: tuple[str, ...]) -> str:
-        """By how much the counters ``name`` rose in ``seconds``, summed by build and ``by``.
+    def _rise(self, names: tuple[str, ...], seconds: int, by: tuple[str, ...]) -> str:
+        """By how much the counters ``names`` rose in ``seconds``, summed by build and ``by``.
 
         Prometheus's own ``increase`` loses what a counter began with, and a
         worker's counter appears with its first event: of 3 failures in all it
@@ -57,19 +70,25 @@ class Comparison:
         if there was one. Where the counter began anew meanwhile, with
         its process, ``increase`` does know how to add up.
         """
-        series, back = self.selector(name), f"{seconds}s"
-        last = f"last_over_time({series}[{back}])"
-        before = f"last_over_time({series}[{_LOOKBACK}] offset {back})"
-        rose = f"((({last} - {before}) >= 0) or {last})"
-        return (
-            f"sum by ({', '.join(('build_id', *by))}) ("
-            f"{rose} unless (resets({series}[{back}]) > 0)"
-            f" or increase({series}[{back}]))"
-        )
 
-    def p95(self, name: str, *by: str) -> str:
-        """The 95th percentile, in seconds, of the histogram ``name`` within the window."""
-        return f"histogram_quantile(0.95, {self.recent(f'{name}_bucket', 'le', *by)})"
+        def rise(name: str) -> str:
+            series, back = self.selector(name), f"{seconds}s"
+            last = f"last_over_time({series}[{back}])"
+            before = f"last_over_time({series}[{_LOOKBACK}] offset {back})"
+            rose = f"((({last} - {before}) >= 0) or {last})"
+            return f"{rose} unless (resets({series}[{back}]) > 0) or increase({series}[{back}])"
+
+        return f"sum by ({', '.join(('build_id', *by))}) ({each(names, rise)})"
+
+    def p95(self, latency: str, *by: str) -> str:
+        """The 95th percentile of ``latency`` within the window, in seconds; a summary's own."""
+        return quantile(
+            0.95,
+            latency,
+            lambda buckets: self.recent((buckets,), "le", *by),
+            ("build_id", *by),
+            **self._labels,
+        )
 
     def scrape_ages(self) -> str:
         """How many seconds ago each build was last scraped, of those that now answer."""
@@ -99,3 +118,24 @@ class Comparison:
         }
         names = "|".join(values)
         return re.sub(rf"\$({names})\b", lambda found: values[found[1]], query)
+
+
+def questions(comparison: Comparison) -> dict[str, str]:
+    """What is asked of both builds, by the names under which `rollout.prometheus.measure` reads."""
+    of_type, waiting = "workflow_type", "workflow_task_schedule_to_start"
+    count, recent = comparison.count, comparison.recent
+    return {
+        "ages": comparison.scrape_ages(),
+        "intervals": comparison.scrape_intervals(),
+        "tasks": count(observed("workflow_task_execution")),
+        "task_failures": count(counter("workflow_task_execution_failed"), "failure_reason"),
+        "activities": count(observed("activity_execution")),
+        "activity_failures": count(counter("activity_execution_failed")),
+        "local": count(observed("local_activity_execution")),
+        "local_failures": count(counter("local_activity_execution_failed")),
+        **{name: count(counter(name)) for name in CLOSED},
+        "waited": recent(observed(waiting)),
+        "waits": comparison.p95(waiting),
+        "ended": recent(observed("workflow_endtoend"), of_type),
+        "ends": comparison.p95("workflow_endtoend", of_type),
+    }

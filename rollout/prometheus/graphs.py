@@ -16,33 +16,62 @@ __all__ = [
     "TARGET_SHARE",
     "VERSION_STATES",
     "completed_share",
+    "deployment_url",
     "latency",
     "states",
     "switchover_url",
 ]
 
 
-def _by_build(one: str, name: str) -> str:
+def _by_build(one: str, name: str, **labels: str) -> str:
     """Several machines may export what one server says: ``one``, max or min, of them counts."""
-    return f"{one} by (build_id) ({selector(name, job='exporter')})"
+    return f"{one} by (build_id) ({selector(name, **labels)})"
 
 
-TARGET_SHARE = _by_build("max", "temporal_worker_deployment_version_target_ratio")
-OPEN_RUNS = _by_build("max", "temporal_worker_deployment_version_open_workflows")
-SAFE_TO_STOP = _by_build("min", "temporal_worker_deployment_version_safe_to_stop")
-FAILURE_RATIO = "max by (build_id) (build:temporal_workflow_failed:ratio1m)"
+def _of(deployment: str | None) -> dict[str, str]:
+    """The label that keeps to one deployment; none where there is but one."""
+    return {} if deployment is None else {"deployment_name": deployment}
+
+
+def _target_share(deployment: str | None = None) -> str:
+    name = "temporal_worker_deployment_version_target_ratio"
+    return _by_build("max", name, job="exporter", **_of(deployment))
+
+
+def _open_runs(deployment: str | None = None) -> str:
+    name = "temporal_worker_deployment_version_open_workflows"
+    return _by_build("max", name, job="exporter", **_of(deployment))
+
+
+def _safe_to_stop(deployment: str | None = None) -> str:
+    name = "temporal_worker_deployment_version_safe_to_stop"
+    return _by_build("min", name, job="exporter", **_of(deployment))
+
+
+def _failure_ratio(deployment: str | None = None) -> str:
+    return _by_build("max", "build:temporal_workflow_failed:ratio1m", **_of(deployment))
+
+
+TARGET_SHARE = _target_share()
+OPEN_RUNS = _open_runs()
+SAFE_TO_STOP = _safe_to_stop()
+FAILURE_RATIO = _failure_ratio()
 
 VERSION_STATES: tuple[str, ...] = STATUSES
 PROCESS_STATES = tuple(state.lower() for state in STATES)
 
 
-def completed_share(workflow_type: str) -> str:
+def completed_share(workflow_type: str, deployment: str | None = None) -> str:
     """Who gets new runs: each build's part, 0 to 1, of the completed runs of ``workflow_type``.
 
     True only of a type that takes next to no time: long runs complete on the build
     they began on, long after new ones have gone elsewhere.
     """
-    share = selector("build_type:temporal_workflow_completed:share30s", workflow_type=workflow_type)
+    share = selector(
+        "build_type:temporal_workflow_completed:share30s",
+        workflow_type=workflow_type,
+        **_of(deployment),
+    )
     return f"sum by (build_id) ({share})"
 
 
@@ -76,7 +105,8 @@ def switchover_url(prometheus_url: str, workflow_type: str = "Greeting") -> str:
     runs, who gets them, open runs, latency, failures, safe to stop. Prometheus 3
     redirects it to its own query page.
     """
-    graphs = (
+    return _page(
+        prometheus_url,
         (TARGET_SHARE, True),
         (completed_share(workflow_type), True),
         (OPEN_RUNS, True),
@@ -84,6 +114,21 @@ def switchover_url(prometheus_url: str, workflow_type: str = "Greeting") -> str:
         (FAILURE_RATIO, False),
         (SAFE_TO_STOP, False),
     )
+
+
+def deployment_url(prometheus_url: str, deployment: str) -> str:
+    """`switchover_url` of one deployment among several, whose workflows and clients are unknown."""
+    return _page(
+        prometheus_url,
+        (_target_share(deployment), True),
+        (_open_runs(deployment), True),
+        (_failure_ratio(deployment), False),
+        (_safe_to_stop(deployment), False),
+    )
+
+
+def _page(prometheus_url: str, *graphs: tuple[str, bool]) -> str:
+    """With each of ``graphs``, stacked or not."""
     query: dict[str, str] = {}
     for number, (expression, stacked) in enumerate(graphs):
         query[f"g{number}.expr"] = expression

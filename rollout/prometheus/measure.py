@@ -1,7 +1,7 @@
 """Asks Prometheus how the target does beside the current build; writes nothing.
 
-What is counted is what the workers' own SDK exports (`temporal_*`, labelled by
-`rollout.worker.telemetry`), each piece of work once. Runs that time out or are terminated
+What is counted is what the workers' own SDK exports (`rollout.prometheus.sdk_metrics`), each
+piece of work once. Runs that time out or are terminated
 end on the server, without their worker: a check of your own has to look for those.
 
 Work and failures are counted since traffic last changed, latencies over a window.
@@ -12,15 +12,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rollout.core.config import Analysis
 from rollout.core.judge import slowest_allowed
 from rollout.core.observation import BuildSample, CheckResult, Measurements
 from rollout.prometheus.client import Prometheus, Series, prometheus_at
-from rollout.prometheus.comparison import Comparison
+from rollout.prometheus.comparison import CLOSED, Comparison, questions
 
-__all__ = ["measure"]
+__all__ = ["measure", "measure_checks"]
 
 SHORTEST_WINDOW = 10.0
 """Seconds; with a scrape each 2 s a shorter window holds too few of them."""
@@ -34,15 +35,6 @@ STALE_INTERVALS = 5
 STALE = 10.0
 """...but not before so many seconds."""
 
-CLOSED = (
-    "temporal_workflow_completed_total",
-    "temporal_workflow_failed_total",
-    "temporal_workflow_canceled_total",
-    "temporal_workflow_continue_as_new_total",
-)
-"""What the SDK counts once a run. The count of its end-to-end latencies has some runs twice:
-those whose last workflow task timed out and was done again."""
-
 
 async def measure(  # noqa: PLR0913 - what is compared, how, and since when
     base_url: str, deployment: str, target: str, current: str, analysis: Analysis, *, since: float
@@ -55,44 +47,44 @@ async def measure(  # noqa: PLR0913 - what is compared, how, and since when
     Never raises for Prometheus's sake: what went wrong is the measurements'
     ``problem``. All is asked at once, and given up after 3 s.
     """
+    comparison = _comparison(deployment, target, current, analysis, since)
+    async with prometheus_at(base_url) as prometheus:
+        return await _measure(prometheus, comparison, analysis)
+
+
+async def measure_checks(
+    base_url: str, counted: Measurements, deployment: str, analysis: Analysis, *, since: float
+) -> Measurements:
+    """``counted`` by the server, and the checks of your own, which Prometheus alone can answer."""
+    if not analysis.checks:
+        return counted
+    builds = counted.target.build_id, counted.current.build_id
+    comparison = _comparison(deployment, *builds, analysis, since)
+    async with prometheus_at(base_url) as prometheus:
+        checks = await _all_checked(prometheus, comparison, analysis)
+    return replace(_with_checks(counted, analysis, checks), window=comparison.seconds)
+
+
+def _comparison(
+    deployment: str, target: str, current: str, analysis: Analysis, since: float
+) -> Comparison:
     seconds, counted = (
         math.floor(max(SHORTEST_WINDOW, min(longest, since)))
         for longest in (analysis.window, LONGEST_COUNT)
     )
-    comparison = Comparison(deployment, target, current, seconds, counted)
-    async with prometheus_at(base_url) as prometheus:
-        return await _measure(prometheus, comparison, analysis)
+    return Comparison(deployment, target, current, seconds, counted)
 
 
 async def _measure(
     prometheus: Prometheus, comparison: Comparison, analysis: Analysis
 ) -> Measurements:
-    of_type = "workflow_type"
-    queries = {
-        "ages": comparison.scrape_ages(),
-        "intervals": comparison.scrape_intervals(),
-        "tasks": comparison.count("temporal_workflow_task_execution_latency_seconds_count"),
-        "task_failures": comparison.count(
-            "temporal_workflow_task_execution_failed_total", "failure_reason"
-        ),
-        "activities": comparison.count("temporal_activity_execution_latency_seconds_count"),
-        "activity_failures": comparison.count("temporal_activity_execution_failed_total"),
-        "local": comparison.count("temporal_local_activity_execution_latency_seconds_count"),
-        "local_failures": comparison.count("temporal_local_activity_execution_failed_total"),
-        **{name: comparison.count(name) for name in CLOSED},
-        "waited": comparison.recent(
-            "temporal_workflow_task_schedule_to_start_latency_seconds_count"
-        ),
-        "waits": comparison.p95("temporal_workflow_task_schedule_to_start_latency_seconds"),
-        "ended": comparison.recent("temporal_workflow_endtoend_latency_seconds_count", of_type),
-        "ends": comparison.p95("temporal_workflow_endtoend_latency_seconds", of_type),
-    }
+    wanted = questions(comparison)
     answers, checks = await asyncio.gather(
-        asyncio.gather(*(prometheus.ask(query) for query in queries.values())),
-        asyncio.gather(*(_checked(prometheus, comparison, each.query) for each in analysis.checks)),
+        asyncio.gather(*(prometheus.ask(query) for query in wanted.values())),
+        _all_checked(prometheus, comparison, analysis),
     )
     found: dict[str, Series] = {}
-    for name, answer in zip(queries, answers, strict=True):
+    for name, answer in zip(wanted, answers, strict=True):
         if isinstance(answer, str):
             return _without_numbers(comparison, answer)
         found[name] = answer
@@ -100,13 +92,22 @@ async def _measure(
         return _without_numbers(comparison, unseen)
 
     compared = _type_to_compare(comparison, analysis, found)
-    results = list(zip(analysis.checks, checks, strict=True))
-    return Measurements(
+    measured = Measurements(
         window=comparison.seconds,
         target=_sample(comparison.target, found, analysis, compared),
         current=_sample(comparison.current, found, analysis, compared),
         counted=comparison.counted,
         compared_type=compared,
+    )
+    return _with_checks(measured, analysis, checks)
+
+
+def _with_checks(
+    measured: Measurements, analysis: Analysis, checks: Sequence[float | str]
+) -> Measurements:
+    results = list(zip(analysis.checks, checks, strict=True))
+    return replace(
+        measured,
         checks=tuple(
             CheckResult(check.name, value if isinstance(value, float) else None)
             for check, value in results
@@ -133,7 +134,10 @@ def _unseen(comparison: Comparison, ages: Series, intervals: Series) -> str | No
     for build_id in (comparison.target, comparison.current):
         age = age_of.get(build_id)
         if age is None:
-            return f"it scrapes no worker of {build_id} (is one up, with a --metrics-port?)"
+            return (
+                f"it scrapes no worker of {build_id} (is one up, with a metrics port? "
+                '[analysis] source = "server" needs none)'
+            )
         interval = interval_of.get(build_id, 0.0)
         if age > max(STALE, STALE_INTERVALS * interval):
             usually = f", instead of every {interval:.0f} s" if interval else ""
@@ -159,7 +163,7 @@ def _sample(
         activities=total("activities") + total("local"),
         activity_failures=total("activity_failures") + total("local_failures"),
         workflows=sum(map(total, CLOSED)),
-        workflow_failures=total("temporal_workflow_failed_total"),
+        workflow_failures=total("workflow_failed"),
         non_determinism=total("task_failures", failure_reason="NonDeterminismError"),
         schedule_to_start_p95=seconds("waits") if enough else None,
         end_to_end_p95=seconds("ends", workflow_type=compared) if compared else None,
@@ -200,6 +204,14 @@ def _total(series: Series, **wanted: str) -> float:
         for labels, value in series
         if all(labels.get(label) == text for label, text in wanted.items())
     )
+
+
+async def _all_checked(
+    prometheus: Prometheus, comparison: Comparison, analysis: Analysis
+) -> Sequence[float | str]:
+    """The value of each check, or why it has none."""
+    queries = (check.query for check in analysis.checks)
+    return await asyncio.gather(*(_checked(prometheus, comparison, query) for query in queries))
 
 
 async def _checked(prometheus: Prometheus, comparison: Comparison, query: str) -> float | str:

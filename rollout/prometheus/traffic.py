@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from rollout.prometheus.client import Prometheus, Series
 from rollout.prometheus.graphs import completed_share
 from rollout.prometheus.promql import selector
+from rollout.prometheus.sdk_metrics import quantile
 
 __all__ = ["Traffic", "read_traffic"]
 
@@ -51,7 +52,7 @@ async def read_traffic(
     if kind is None:
         return Traffic()
     found = []
-    queries = (completed_share(kind), _failures(deployment), _p95(deployment, kind))
+    queries = (completed_share(kind, deployment), _failures(deployment), _p95(deployment, kind))
     for answer in await asyncio.gather(*map(prometheus.ask, queries)):
         if isinstance(answer, str):
             return _without_numbers(answer)
@@ -79,13 +80,12 @@ def _failures(deployment: str) -> str:
 
 
 def _p95(deployment: str, workflow_type: str) -> str:
-    buckets = selector(
-        "temporal_workflow_endtoend_latency_seconds_bucket",
-        job="worker",
-        workflow_type=workflow_type,
-        deployment_name=deployment,
-    )
-    return f"histogram_quantile(0.95, sum by (build_id, le) (rate({buckets}[1m])))"
+    labels = {"job": "worker", "workflow_type": workflow_type, "deployment_name": deployment}
+
+    def rise(buckets: str) -> str:
+        return f"sum by (build_id, le) (rate({selector(buckets, **labels)}[1m]))"
+
+    return quantile(0.95, "workflow_endtoend", rise, ("build_id",), **labels)
 
 
 def _by(label: str, series: Series) -> dict[str, float]:

@@ -1,7 +1,8 @@
-"""``python -m workers ... --replay``: whether this build's code would do what each history tells.
+"""The replay program for Python: whether a build's code would do what each history tells.
 
-Histories come in on stdin, one JSON object a line, and one JSON line each goes out to
-stdout. Neither Temporal nor any activity is touched.
+It is `rollout replay --app`, and `rollout worker --replay`: histories come in on stdin, one JSON
+object a line, and one verdict each goes out to stdout (docs/replay-protocol.md). Neither Temporal
+nor any activity is touched.
 """
 
 from __future__ import annotations
@@ -13,28 +14,17 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 from google.protobuf.json_format import ParseError
-from temporalio.bridge.proto.workflow_activation import WorkflowActivation
-from temporalio.bridge.proto.workflow_commands import WorkflowCommand
-from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.client import WorkflowHistory
-from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.worker import (
-    Replayer,
-    UnsandboxedWorkflowRunner,
-    WorkflowInstance,
-    WorkflowInstanceDetails,
-    WorkflowRunner,
-)
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import _Definition
 
 from rollout.base.exit import Misuse
 from rollout.replay.drift import first_drift
-from rollout.temporal.history import names_in, undecodable
+from rollout.replay.watched import Trace, Watching, replayer_of
+from rollout.temporal.history import names_in, readable, undecodable
 from rollout.worker.app import App
 
 __all__ = ["own_stdout", "replay"]
@@ -59,17 +49,6 @@ class _History:
     task_queue: str
     namespace: str
     history: WorkflowHistory
-
-
-@dataclass
-class _Trace:
-    """What the code did while one history was replayed."""
-
-    read_up_to: int = 0
-    """The id of the last event that the code has been told of."""
-    failure: str | None = None
-    """What it raised, where a task failed."""
-    commands: list[WorkflowCommand] = field(default_factory=list)
 
 
 def own_stdout() -> TextIO:
@@ -135,30 +114,16 @@ class _Replays:
         definitions = [_Definition.must_from_class(workflow) for workflow in app.workflows]
         self._names = {definition.name for definition in definitions}
         self._module = app.module
-        # The sandbox of the workers (workers.host), each instance watched.
-        sandboxed, plain = (
-            _WatchedRunner(runner, deployment, build_id)
-            for runner in (SandboxedWorkflowRunner(), UnsandboxedWorkflowRunner())
-        )
-        self._runners = (sandboxed, plain)
-        self._replayer = (
-            Replayer(
-                workflows=app.workflows,
-                workflow_runner=sandboxed,
-                unsandboxed_workflow_runner=plain,
-                # The core would log each failure once more, and to stdout.
-                runtime=Runtime(telemetry=TelemetryConfig(logging=None)),
-            )
-            if app.workflows
-            else None
-        )
+        self._watching = Watching(deployment, build_id)
+        self._replayer = replayer_of(app, self._watching) if app.workflows else None
 
     async def one(self, given: _History) -> dict[str, Any]:
         """The outcome of one history, as a line of the output."""
-        trace = _Trace()
+        trace = Trace()
         problem = await self._problem(given, trace)
         event_id, error = problem or (None, None)
-        drift = first_drift(given.history, trace.commands)
+        history = await readable(given.history, self._watching.codec)
+        drift = first_drift(history, trace.commands)
         more: dict[str, Any] = {}
         if drift is not None:
             more["drift"] = drift[1]
@@ -181,7 +146,7 @@ class _Replays:
             **more,
         }
 
-    async def _problem(self, given: _History, trace: _Trace) -> tuple[int | None, str] | None:
+    async def _problem(self, given: _History, trace: Trace) -> tuple[int | None, str] | None:
         """The first event that does not fit the code, and why; None where all of them do."""
         # A dynamic workflow has no name: it takes every type.
         if self._replayer is None or not {given.workflow_type, None} & self._names:
@@ -191,8 +156,7 @@ class _Replays:
             for event in given.history.events
         ):
             return None  # no code has run yet; the SDK would wait for it for ever
-        for runner in self._runners:
-            runner.watch(given, trace)
+        self._watching.watch(given.task_queue, given.namespace, trace)
         result = await self._replayer.replay_workflow(given.history, raise_on_replay_failure=False)
         # The SDK lets pass what fails in the task after the history's end.
         if result.replay_failure is not None or trace.failure is not None:
@@ -200,63 +164,7 @@ class _Replays:
         return None
 
 
-class _WatchedRunner(WorkflowRunner):
-    """Runs workflows as ``inner`` does, and notes what each of them does."""
-
-    def __init__(self, inner: WorkflowRunner, deployment: str, build_id: str) -> None:
-        self._inner = inner
-        self._deployment = deployment
-        self._build_id = build_id
-        self._given: _History | None = None
-        self._trace = _Trace()
-
-    def watch(self, given: _History, trace: _Trace) -> None:
-        """From now on ``given`` is replayed; note it in ``trace``."""
-        self._given, self._trace = given, trace
-
-    def prepare_workflow(self, defn: _Definition) -> None:
-        self._inner.prepare_workflow(defn)
-
-    def set_worker_level_failure_exception_types(self, types: Any) -> None:  # noqa: ANN401
-        self._inner.set_worker_level_failure_exception_types(types)
-
-    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        if self._given is not None:
-            # The replayer's own would end up in the arguments that the code makes of them.
-            info = replace(
-                det.info, task_queue=self._given.task_queue, namespace=self._given.namespace
-            )
-            det = replace(det, info=info)
-        instance = self._inner.create_instance(det)
-        activate, trace = instance.activate, self._trace
-
-        def watched(act: WorkflowActivation) -> WorkflowActivationCompletion:
-            if not act.is_replaying:
-                # A task that no build has completed yet is this build's, as in a worker.
-                act.deployment_version_for_current_task.deployment_name = self._deployment
-                act.deployment_version_for_current_task.build_id = self._build_id
-            completion = activate(act)
-            _note(act, completion, trace)
-            return completion
-
-        # In place: a class of our own would have to follow every method the SDK adds.
-        instance.activate = watched  # type: ignore[method-assign]
-        return instance
-
-
-def _note(act: WorkflowActivation, completion: WorkflowActivationCompletion, trace: _Trace) -> None:
-    trace.read_up_to = max(trace.read_up_to, act.history_length)
-    if completion.HasField("failed"):
-        failure = completion.failed.failure
-        kind = failure.application_failure_info.type or "error"
-        trace.failure = f"the workflow code raises {kind}: {failure.message}"
-    for command in completion.successful.commands:
-        copy = WorkflowCommand()  # the SDK goes on with the original, and changes it
-        copy.CopyFrom(command)
-        trace.commands.append(copy)
-
-
-def _failure(history: WorkflowHistory, trace: _Trace, text: str) -> tuple[int | None, str]:
+def _failure(history: WorkflowHistory, trace: Trace, text: str) -> tuple[int | None, str]:
     """The event and the reason in what the SDK says of a replay that failed."""
     if trace.failure is not None:
         return trace.read_up_to or None, _short(trace.failure)
@@ -272,7 +180,7 @@ def _failure(history: WorkflowHistory, trace: _Trace, text: str) -> tuple[int | 
     return event_id, _short(re.sub(r"^\[TMPRL\d+\] ", "", reason))
 
 
-def _likely_event(history: WorkflowHistory, trace: _Trace, reason: str) -> int | None:
+def _likely_event(history: WorkflowHistory, trace: Trace, reason: str) -> int | None:
     """The event of which the core names only type or id, as in "... 'pay' does not match ...".
 
     It is one of those that follow the last event which the code has been told of.

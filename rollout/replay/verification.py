@@ -37,11 +37,13 @@ class Verification:
     runs: tuple[Replayed, ...]
     left_out: tuple[str, ...] = ()
     """Runs that were not tried and why, a sentence each."""
+    untried: str | None = None
+    """Why none could be tried at all, a sentence: the target has no replay command."""
 
     @property
     def passed(self) -> bool:
         """Whether none broke, where there was one to replay; not where all were left out."""
-        return not self.broken and bool(self.runs or not self.left_out)
+        return self.untried is None and not self.broken and bool(self.runs or not self.left_out)
 
     @property
     def broken(self) -> tuple[Replayed, ...]:
@@ -71,6 +73,8 @@ def refusing_drift(verification: Verification) -> Verification:
 def summary(verification: Verification) -> str:
     """The outcome in one line."""
     source, target, runs = verification.source, verification.target, verification.runs
+    if verification.untried:
+        return verification.untried
     left_out = len(verification.left_out)
     beside = f"; {_runs(left_out)} left out" if left_out else ""
     if not runs and left_out:
@@ -105,6 +109,7 @@ def as_json(verification: Verification) -> dict[str, Any]:
             for run in verification.runs
         ],
         "left_out": list(verification.left_out),
+        "untried": verification.untried,
     }
 
 

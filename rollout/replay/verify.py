@@ -21,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.exit import Failure
 from rollout.replay.drift import UNNOTICED
-from rollout.replay.process import ReplayCommand, replay_command, run_replay
+from rollout.replay.process import NoReplay, ReplayCommand, replay_command, run_replay
 from rollout.replay.verification import Replayed, Verification, refusing_drift
 from rollout.temporal.visibility import open_runs_query
 
@@ -41,10 +41,15 @@ _RPC_TIMEOUT = timedelta(seconds=10)
 async def verify_build(
     client: Client, deployment: str, source: str, target: str, sample: int
 ) -> Verification:
-    """`verify` with the command of the target's own program on this machine."""
-    return await verify(
-        client, deployment, source, await replay_command(deployment, target), sample
-    )
+    """`verify` with the command of the target's own program on this machine.
+
+    Where its program names none, the outcome is that it could not be tried.
+    """
+    try:
+        command = await replay_command(deployment, target)
+    except NoReplay as error:
+        return Verification(source, target, (), untried=str(error))
+    return await verify(client, deployment, source, command, sample)
 
 
 async def try_move(

@@ -13,14 +13,18 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import psutil
 
 from rollout.base.exit import Misuse
-from rollout.base.listeners import can_listen, describe, holder, is_free
-from rollout.base.settings import PORTS, SUPERVISORD_CONF, VENV_BIN, metrics_host, port
+from rollout.base.listeners import describe, holder, is_free
+from rollout.base.settings import HOME, PORTS, SUPERVISORD_CONF, VENV_BIN, metrics_host, port
+from rollout.base.sockets import can_listen
+from rollout.core.config import Deployment
 from rollout.core.config_file import load
+from rollout.core.config_folder import files_of
 from rollout.stack import self_checks
 from rollout.stack.problem import Problem
 from rollout.supervision import conf as supervisor_conf
@@ -48,25 +52,53 @@ def check(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    found = problems() if SUPERVISORD_CONF.exists() else []
-    names: dict[str, str | None] = dict.fromkeys(("deployment", "baseline", "target"))
-    try:
-        wanted = load(given.config).deployment
-    except Misuse as misuse:  # told among the others, once
-        if not any(problem.text.endswith(str(misuse)) for problem in found):
-            found.append(Problem(str(misuse), misuse.code))
-    else:
-        baseline = wanted.baseline or wanted.target
-        names = {"deployment": wanted.name, "baseline": baseline, "target": wanted.target}
+    found = _of_supervisord()
+    wanted = []
+    for file in files_of(given.config):
+        try:
+            wanted.append(load(file).deployment)
+        except Misuse as misuse:  # told among the others, once
+            if not any(problem.text.endswith(str(misuse)) for problem in found):
+                found.append(Problem(str(misuse), misuse.code))
+    found += map(Problem, _shared_names(wanted))
     code = max((problem.code for problem in found), default=0)
     if given.json:
-        print(json.dumps({**names, "problems": [problem.text for problem in found]}))
+        several = [_named(each) for each in wanted]
+        names = several[0] if len(several) == 1 else _named(None)
+        told = [problem.text for problem in found]
+        print(json.dumps({**names, "deployments": several, "problems": told}))
         return code
     for problem in found:
         print(f"check: {problem.text}", file=sys.stderr)
     if not code:
         print("check: nothing stands in the way")
     return code
+
+
+def _of_supervisord() -> list[Problem]:
+    """What is wrong around rollout.toml: in a home of one's own, with supervisord's files alone.
+
+    Most programs there are somebody else's, whose ports and commands are none of our business.
+    """
+    if not SUPERVISORD_CONF.exists():
+        return []
+    if HOME.is_set_up:
+        return [Problem(text) for text in supervisor_conf.read(SUPERVISORD_CONF).problems]
+    return problems()
+
+
+def _named(wanted: Deployment | None) -> dict[str, str | None]:
+    if wanted is None:
+        return dict.fromkeys(("deployment", "baseline", "target"))
+    baseline = wanted.baseline or wanted.target
+    return {"deployment": wanted.name, "baseline": baseline, "target": wanted.target}
+
+
+def _shared_names(wanted: Sequence[Deployment]) -> Iterator[str]:
+    """Deployments that several files are about: only one of them would be followed."""
+    for name, count in Counter(each.name for each in wanted).items():
+        if count > 1:
+            yield f"{count} files are about deployment {name}: keep one of them"
 
 
 def problems() -> list[Problem]:
@@ -121,8 +153,9 @@ def _wrong_metrics_host() -> Iterator[Problem]:
 def _missing_commands(started: Sequence[Command]) -> Iterator[Problem]:
     search = launch.search_path()
     for start in started:
-        if shutil.which(start.words[0], path=search) is None:
-            yield Problem(f"{start.name}: {start.words[0]} is not installed; run `make setup`", 1)
+        if shutil.which(start.executable, path=search) is None:
+            hint = "" if start.as_is else "; run `make setup`"
+            yield Problem(f"{start.name}: {start.executable} is not installed{hint}", 1)
 
 
 def _shared_ports(started: Sequence[Command]) -> Iterator[Problem]:

@@ -78,7 +78,7 @@ def _of_ours(command: Command) -> list[Step]:
     if command.metrics_port is None:
         return []
     url = f"http://{metrics_address(command.metrics_port, command.environ)}/metrics"
-    if command.kind == "worker":
+    if command.is_runner:  # other workers' metrics may have any names
         text = f"{name} polls as build {command.build_id or name}"
         return [Step(name, text, lambda c: _polls(c, url))]
     steps = [Step(name, f"{name} serves metrics", lambda c: _answers(c, url))]

@@ -66,7 +66,7 @@ def _of_rollout(started: Sequence[Command]) -> Iterator[Problem]:
 
 def _of_workers(started: Sequence[Command]) -> Iterator[_Question]:
     for start in started:
-        if start.kind == "worker":
+        if start.is_runner:
             folder = start.program.directory or ROOT
             process = _ask(start.environ, folder, start.invocation("--check"))
             yield _Question(f"{start.name}: ", process)

@@ -80,6 +80,8 @@ def _what_is_next(programs: Sequence[Command]) -> str:
         return "New runs move from build to build as rollout.toml says."
     current, target = status["current"], status["target"]
     now = f"{status['phase']}: {status['reason']}"
+    if current is None and not any(each.kind == "worker" for each in programs):
+        return f"No worker runs here yet: `rollout add BUILD` starts those of a build ({now})."
     if current == target:
         return f"{target}, the target of rollout.toml, gets all new runs ({now})."
     first = f"New runs go to {current}" if current else "New runs go to the baseline first"

@@ -214,6 +214,9 @@ async def _show_readiness(
     console = Console(highlight=False)
     for name in sorted(stopped):
         console.print(f"{name} is stopped; `supervisorctl start {name}` starts it")
+    for each in programs:
+        if each.kind == "load" and not each.needed:
+            console.print(f"{each.name} is left out, with the rest of the demo: NO_DEMO is set")
     wanted = [each for each in programs if each.needed and each.name not in stopped]
     with console.status("starting") as status:
         progress = _Progress(
@@ -275,6 +278,8 @@ async def _excuse_load(programs: Sequence[Command], progress: _Progress) -> None
     if status and status["current"] is None and status["phase"] in _HELD:
         progress.waiting.clear()
         progress.tell(f"no workflow can complete yet: {status['phase']}: {status['reason']}")
+        if not any(each.kind == "worker" for each in programs):
+            progress.tell("`NO_DEMO=1 make up` leaves the demo's load out")
 
 
 def _explain(progress: _Progress, timeout: float) -> None:

@@ -13,7 +13,7 @@ import os
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
@@ -22,7 +22,7 @@ from supervisor import options as supervisor_options
 
 from rollout.supervision.programs import Program
 
-__all__ = ["SupervisorConf", "read"]
+__all__ = ["SupervisorConf", "described", "read"]
 
 _SECTION = re.compile(r"^\[([^\]]+)\]")
 _PLACE = re.compile(r" in section '[^']*' \(file: '[^']*'\)$")  # supervisord's, without the option
@@ -104,6 +104,17 @@ def read(path: Path) -> SupervisorConf:
     )
     sockets = [config["file"] for config in options.server_configs if "file" in config]
     return SupervisorConf(programs, next(iter(sockets), None), problems)
+
+
+def described(path: Path, environ: Mapping[str, str]) -> tuple[Program, ...]:
+    """The programs as a supervisord that was started in ``environ`` has read them.
+
+    None where the files cannot be parsed just now. One that this user may not read is passed over,
+    as supervisord passes over it.
+    """
+    options = _Options()
+    options.environ_expansions = {f"ENV_{name}": value for name, value in environ.items()}
+    return () if _realize(options, path) else tuple(_programs(options))
 
 
 def _realize(options: _Options, path: Path) -> Exception | None:

@@ -10,7 +10,10 @@ with COMMAND (exec, so that signals reach it). It adds what supervisord lacks:
 * ``--port`` waits until an earlier owner has let go of the port;
 * ``--env NAME=VALUE`` sets a variable for COMMAND and its words, expanded likewise;
 * ``--then`` runs one more command once COMMAND listens on that port;
-* ``--unless-env NAME`` leaves COMMAND out where the variable NAME is set.
+* ``--unless-env NAME`` leaves COMMAND out where the variable NAME is set;
+* ``--env-file`` reads more variables for COMMAND from a file, now, and copies them nowhere;
+* ``--as-is`` leaves COMMAND and PATH as they are, for programs that are not this project's, but
+  for ``{metrics_port}``, which stands for ``--port``.
 
 Nothing slow is imported: this runs before every process.
 """
@@ -32,16 +35,31 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from rollout.base.env_file import read_env_file
 from rollout.base.exit import Failure, Misuse, finish
 from rollout.base.settings import TOOLS_DIR, metrics_probe_host
+from rollout.supervision import contract
 
-__all__ = ["NOT_NEEDED", "expand", "launch", "main", "options", "search_path", "unneeded"]
+__all__ = [
+    "NOT_NEEDED",
+    "PORT_MARK",
+    "expand",
+    "filled",
+    "launch",
+    "main",
+    "options",
+    "search_path",
+    "unneeded",
+]
 
 NOT_NEEDED = 77
 """The exit code where COMMAND is left out; automake's for a test that is skipped."""
 
 # supervisord takes an earlier end for a failed start, and tries again.
 _LONGER_THAN_STARTSECS = 3.0
+
+PORT_MARK = "{metrics_port}"
+"""What stands for the port in the words of a program that is not this project's."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -60,6 +78,13 @@ def expand(text: str, environ: Mapping[str, str] = os.environ) -> str:
         return found
 
     return _VARIABLE.sub(value, text)
+
+
+def filled(text: str, given: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> str:
+    """A word of COMMAND, or a value for it, as it is started. Raises `KeyError` as `expand`."""
+    if given.as_is:
+        return text.replace(PORT_MARK, given.port or PORT_MARK)
+    return expand(text, environ)
 
 
 def search_path() -> str:
@@ -91,6 +116,17 @@ def launch(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"do not start COMMAND where NAME is set, but end with code {NOT_NEEDED} after "
         f"{_LONGER_THAN_STARTSECS:g} s: for a startsecs below, and that code in exitcodes",
+    )
+    parser.add_argument(
+        "--env-file",
+        metavar="FILE",
+        type=Path,
+        help="variables for COMMAND, NAME=value a line; a file of secrets, say",
+    )
+    parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help=f"expand nothing in COMMAND but {PORT_MARK}, and look it up in PATH alone",
     )
     parser.add_argument("--wait", type=float, default=30.0, help="seconds for --port and --then")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
@@ -136,19 +172,10 @@ def _become(given: argparse.Namespace) -> NoReturn:
         print(f"launch: {given.command[0]} is not needed: {variable} is set", flush=True)
         time.sleep(_LONGER_THAN_STARTSECS)
         sys.exit(NOT_NEEDED)
-    os.environ["PATH"] = search_path()
-    try:
-        for assignment in given.env:
-            name, _, value = assignment.partition("=")
-            os.environ[name] = expand(value)
-        command = [expand(word) for word in given.command]
-        port = int(expand(given.port)) if given.port else None
-        then = shlex.split(expand(given.then)) if given.then else []
-    except KeyError as missing:
-        raise Failure(f"the environment variable {missing.args[0]} is not set") from missing
-    except ValueError as error:
-        raise Failure(f"{given.port} is not a port") from error
+    command, port, then = _prepared(given)
     program = shutil.which(command[0])
+    if program is None and given.as_is:
+        raise Failure(f"{command[0]} is no program that this user may run, seen from {Path.cwd()}")
     if program is None:
         raise Failure(f"{command[0]} is not installed; `make setup` installs it")
     if port is not None:
@@ -158,6 +185,34 @@ def _become(given: argparse.Namespace) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(program, command)  # noqa: S606
+
+
+def _prepared(given: argparse.Namespace) -> tuple[list[str], int | None, list[str]]:
+    """The words of COMMAND, its port, and the words of ``--then``; the environment is set."""
+    if given.env_file is not None:
+        os.environ.update(_secrets(given.env_file))
+    if not given.as_is:
+        os.environ["PATH"] = search_path()
+    try:
+        for assignment in given.env:
+            name, _, value = assignment.partition("=")
+            os.environ[name] = filled(value, given)
+        command = [filled(word, given) for word in given.command]
+        port = int(expand(given.port)) if given.port else None
+        then = shlex.split(expand(given.then)) if given.then else []
+    except KeyError as missing:
+        raise Failure(f"the environment variable {missing.args[0]} is not set") from missing
+    except ValueError as error:
+        raise Failure(f"{given.port} is not a port") from error
+    return command, port, then
+
+
+def _secrets(path: Path) -> Mapping[str, str]:
+    """What the file at ``path`` sets. It cannot say which version the program runs."""
+    found = read_env_file(path)
+    if taken := next(filter(found.__contains__, contract.NAMES), None):
+        raise Failure(f"{path} cannot set {taken}, which is the program file's own")
+    return found
 
 
 def _end_with_parent() -> None:

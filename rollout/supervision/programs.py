@@ -1,7 +1,8 @@
 """What supervisord is configured to run, and what each of its programs really is.
 
 A program's command is read here and nowhere else: its launcher (`rollout.supervision.launch`)
-is seen through and its ``${NAME:-default}`` expanded.
+is seen through and its ``${NAME:-default}`` expanded. Any command is a worker where its
+``environment=`` says which version it runs (`rollout.supervision.contract`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rollout.base.settings import DEFAULT_DEPLOYMENT
-from rollout.supervision import launch
+from rollout.supervision import contract, launch
 from rollout.supervision.command_words import OURS, Kind, find_start, last_value
 
 __all__ = ["Command", "Program", "commands", "namespec", "possible_ports", "read", "workers"]
@@ -50,7 +51,12 @@ class Program:
     environment: Mapping[str, str] | None = None
     """What its section and [supervisord] add to supervisord's own environment.
 
-    None where only supervisord was asked: it tells a program's environment to nobody.
+    None where it is not known: supervisord tells it to nobody, so that it is in the files alone.
+    """
+    from_files: bool = True
+    """Whether the files alone were read, as a supervisord would that is yet to start.
+
+    One that runs may have been started in another environment than this process's.
     """
 
     @property
@@ -77,10 +83,16 @@ class Command:
     launcher: str | None = None
     """The word that executes the launcher, where there is one."""
     launcher_port: str | None = None
+    as_is: bool = False
+    """Whether its launcher leaves ``words`` and PATH as they are."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What it finds in its environment, as far as that is known."""
     known: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What surely is in its environment: all where the files were read, else the launcher's."""
+    contract: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The variables of `rollout.supervision.contract` that are set for it, and for it alone."""
+    is_runner: bool = False
+    """Whether it is a worker that takes the flags of ``rollout worker``."""
     needed: bool = True
     """Whether its launcher starts it in that environment (``--unless-env``)."""
     complaint: str | None = None
@@ -108,13 +120,14 @@ class Command:
     @property
     def build_id(self) -> str | None:
         """The build that a worker runs; None where nobody here can know."""
-        told = self._told("--build-id", "BUILD_ID")
+        told = self._told("--build-id", "BUILD_ID") or self.contract.get(contract.BUILD_ID)
         return told if told and _UNSET not in told else None
 
     @property
     def deployment(self) -> str:
         """The deployment that a worker is of."""
-        return self._told("--deployment", "DEPLOYMENT") or DEFAULT_DEPLOYMENT
+        told = self._told("--deployment", "DEPLOYMENT")
+        return told or self.contract.get(contract.DEPLOYMENT) or DEFAULT_DEPLOYMENT
 
     @property
     def versioning(self) -> str:
@@ -129,8 +142,25 @@ class Command:
     @property
     def managed(self) -> bool:
         """Whether a worker leaves the routing to the controller."""
+        if self.kind == "worker" and not self.is_runner:
+            return True  # it knows nothing of routing
         told = self.known.get("MANAGED", "") not in {"", "0", "false"}
         return told or "--managed" in self.options
+
+    @property
+    def task_queue(self) -> str | None:
+        """The task queue that a worker is said to poll; None: nobody says."""
+        return self._told("--task-queue", "TASK_QUEUE") or self.contract.get(contract.TASK_QUEUE)
+
+    @property
+    def strategy(self) -> str | None:
+        """The strategy that is declared for a worker's build; None: nobody says."""
+        return self._told("--strategy", "STRATEGY") or self.contract.get(contract.STRATEGY)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the code of a build that does not fingerprint itself, as it was told."""
+        return self.contract.get(contract.FINGERPRINT) or None
 
     @property
     def metrics_port(self) -> int | None:
@@ -138,7 +168,10 @@ class Command:
         flag = _METRICS_FLAG.get(self.kind)
         if flag is None:
             return None
-        return _port(self._told(flag, "METRICS_PORT") if self.kind == "worker" else self.flag(flag))
+        if self.kind != "worker":
+            return _port(self.flag(flag))
+        told = self._told(flag, "METRICS_PORT")
+        return _port(told or self.contract.get(contract.METRICS_PORT))
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -146,8 +179,16 @@ class Command:
         numbers = [*map(_port, self._port_words()), self.metrics_port]
         return tuple(dict.fromkeys(number for number in numbers if number is not None))
 
+    @property
+    def executable(self) -> str:
+        """Its first word; where that is a path, from the folder that it runs in."""
+        word, folder = self.words[0], self.program.directory
+        return str(folder / word) if folder and os.sep in word else word
+
     def invocation(self, *more: str) -> tuple[str, ...]:
         """Its words and ``more``, to be run from here: looked up where its launcher does."""
+        if self.as_is:
+            return (*self.words, *more)
         folders = [launch.search_path()]
         if self.launcher and os.sep in self.launcher:
             folders.insert(0, str(Path(self.launcher).parent))
@@ -161,11 +202,17 @@ class Command:
         return (*map(place, self.words), *more)
 
     def _told(self, flag: str, variable: str) -> str | None:
+        """What a worker of ours is told; no other worker has these flags, nor these variables."""
+        if not self.is_runner:
+            return None
         told = self.flag(flag)
         return told if told is not None else (self.known.get(variable) or None)
 
     def _port_words(self) -> list[str]:
-        found = [self.launcher_port, *map(self.flag, _PORT_FLAGS)]
+        # Somebody else's worker may mean anything by a flag of ours.
+        flags = () if self.kind == "worker" and not self.is_runner else _PORT_FLAGS
+        told = self.contract.get(contract.METRICS_PORT) or None
+        found = [self.launcher_port, *map(self.flag, flags), told]
         return [word for word in found if word is not None]
 
 
@@ -177,7 +224,8 @@ def read(program: Program, environ: Mapping[str, str] = os.environ) -> Command:
     whole = {**environ, **(program.environment or {})}
     command = Command(program, "other", (), (), environ=whole)
     if program.environment is not None:
-        command = replace(command, known=whole)
+        known = whole if program.from_files else dict(program.environment)
+        command = replace(command, known=known, contract=contract.found_in(program.environment))
     try:
         words = tuple(shlex.split(program.command))
     except ValueError as error:
@@ -186,10 +234,13 @@ def read(program: Program, environ: Mapping[str, str] = os.environ) -> Command:
     if start.kind == "launcher":
         command = replace(_launched(command, start.options), launcher=start.program)
         words = command.words
-    words, unset = _expanded(words, command.environ)
+    words, unset = (words, None) if command.as_is else _expanded(words, command.environ)
     start = find_start(words)
     kind: Kind = "other" if start.kind == "launcher" else start.kind
-    command = replace(command, kind=kind, words=words, options=start.options)
+    runner = kind == "worker"
+    if kind == "other" and contract.names_a_version(command.contract):
+        kind = "worker"
+    command = replace(command, kind=kind, is_runner=runner, words=words, options=start.options)
     return replace(command, complaint=command.complaint or unset or _wrong_port(command))
 
 
@@ -229,31 +280,40 @@ def _launched(command: Command, own: Sequence[str]) -> Command:
         return replace(command, complaint=said.getvalue().strip().rpartition("error: ")[2])
     environ = dict(command.environ)
     unset = None
+
+    def fill(word: str, environ: Mapping[str, str]) -> str:
+        return launch.filled(word, given, environ)
+
     for name, _, value in (assignment.partition("=") for assignment in given.env):
-        (environ[name],), missing = _expanded((value,), environ)
+        (environ[name],), missing = _expanded((value,), environ, fill)
         unset = unset or missing
     assigned = {each.partition("=")[0] for each in given.env}
+    own_variables = {name: environ[name] for name in assigned}
     (port,), missing = _expanded((given.port or "",), environ)
     return replace(
         command,
-        words=tuple(given.command),
+        words=_expanded(given.command, environ, fill)[0] if given.as_is else tuple(given.command),
         launcher_port=port or None,
+        as_is=given.as_is,
         environ=environ,
-        known={**command.known, **{name: environ[name] for name in assigned}},
+        known={**command.known, **own_variables},
+        contract={**command.contract, **contract.found_in(own_variables)},
         needed=launch.unneeded(given, command.environ) is None,
         complaint=unset or missing,
     )
 
 
 def _expanded(
-    words: Sequence[str], environ: Mapping[str, str]
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    fill: Callable[[str, Mapping[str, str]], str] = launch.expand,
 ) -> tuple[tuple[str, ...], str | None]:
     """``words`` as the launcher expands them, and a complaint where a variable is not set."""
     found: list[str] = []
     complaint = None
     for word in words:
         try:
-            found.append(launch.expand(word, environ))
+            found.append(fill(word, environ))
         except KeyError as missing:
             found.append(word)
             complaint = f"the environment variable {missing.args[0]} is not set"

@@ -1,4 +1,4 @@
-"""What supervisord says and does for us, over XML-RPC on its unix socket.
+"""What supervisord says and does for us, over XML-RPC on its unix socket or its TCP port.
 
 Every call opens a connection of its own and ends within its timeout. There are no
 threads beneath, so that a call which is cancelled is over at once.
@@ -7,17 +7,21 @@ threads beneath, so that a call which is cancelled is over at once.
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
 
-from rollout.base.exit import Failure
-from rollout.base.settings import SOCKET
+from rollout.base.exit import Failure, Misuse
+from rollout.base.settings import HOME, supervisor_url
+from rollout.supervision.credentials import NONE, Credentials, find_credentials
+from rollout.supervision.environments import Environments
 from rollout.supervision.programs import Program, namespec
 
 __all__ = [
@@ -25,8 +29,9 @@ __all__ = [
     "Changes",
     "NotRunning",
     "Process",
+    "Refused",
     "Supervisor",
-    "socket_path",
+    "own_url",
 ]
 
 STATES = (
@@ -48,10 +53,15 @@ _ALREADY_STARTED = 60
 _NOT_RUNNING = 70
 _ALREADY_ADDED = 90
 _HAS_ENDED = ("STOPPED", "EXITED")
+_OK, _WANTS_PASSWORD = b"200", b"401"
 
 
 class NotRunning(Failure):
     """Nothing answers on supervisord's socket."""
+
+
+class Refused(Failure):
+    """A supervisord answers, and will not have us."""
 
 
 @dataclass(frozen=True)
@@ -85,22 +95,35 @@ class Changes:
     removed: tuple[str, ...]
 
 
-def socket_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """The socket of the supervisord that started this process, else of this stack's own."""
-    url = environ.get("SUPERVISOR_SERVER_URL", "")
-    return Path(url.removeprefix("unix://")) if url.startswith("unix://") else SOCKET
+def own_url(environ: Mapping[str, str] = os.environ) -> str:
+    """Where the supervisord is asked that started this process, else that of this home."""
+    return environ.get("SUPERVISOR_SERVER_URL") or supervisor_url(environ)
 
 
 class Supervisor:
-    """The supervisord behind the socket ``path``.
+    """The supervisord at ``place``: a socket's path, or a URL; by default that of this home.
 
     Every method raises `NotRunning` where nothing answers there within
     ``timeout`` seconds, and `Failure` with supervisord's reason where it refuses.
+    ``credentials`` are asked for where it wants some, which it says.
     """
 
-    def __init__(self, path: Path = SOCKET, *, timeout: float = 5.0) -> None:
-        self._path = path
+    def __init__(
+        self,
+        place: Path | str | None = None,
+        *,
+        timeout: float = 5.0,
+        conf: Path | None = None,
+        credentials: Callable[[], Credentials] = find_credentials,
+    ) -> None:
+        """``conf``: the file that it was started with; None: as rollout.ini or its process says."""
+        self._url = f"unix://{place}" if isinstance(place, Path) else place or supervisor_url()
         self._timeout = timeout
+        self._environments = Environments(
+            conf or (HOME.supervisord_conf if HOME.is_set_up else None)
+        )
+        self._find = credentials
+        self._credentials = NONE
 
     async def pid(self) -> int:
         """The process id of supervisord itself."""
@@ -115,8 +138,12 @@ class Supervisor:
         return _process(await self._call("getProcessInfo", name))
 
     async def config(self) -> list[Program]:
-        """Every configured process, ordered by name, those not loaded included."""
-        return [_program(info) for info in await self._call("getAllConfigInfo")]
+        """Every configured process, ordered by name, those not loaded included.
+
+        Its environment is that of supervisord's files, where they name a version and can be read.
+        """
+        programs = [_program(info) for info in await self._call("getAllConfigInfo")]
+        return self._environments.complete(programs, await self.pid())
 
     async def start(self, name: str, *, wait: bool = False, timeout: float = 60.0) -> None:
         """Start ``name``; with ``wait`` return once it is RUNNING. Started already is fine."""
@@ -168,28 +195,65 @@ class Supervisor:
                 return None
             raise _refusal(fault, arguments) from fault
         except (TimeoutError, asyncio.TimeoutError) as error:
-            raise NotRunning(f"supervisord does not answer on {self._path}") from error
+            raise NotRunning(f"supervisord does not answer on {self._shown}") from error
         except PermissionError as error:
-            raise Failure(f"supervisord's socket {self._path} belongs to another user") from error
+            raise Failure(f"supervisord's socket {self._shown} belongs to another user") from error
         except (OSError, ExpatError) as error:
-            raise NotRunning(
-                f"supervisord is not running ({self._path}); start it with `make up`"
-            ) from error
+            hint = "" if HOME.is_set_up else "; start it with `make up`"
+            raise NotRunning(f"supervisord is not running ({self._shown}){hint}") from error
         return value
 
+    @property
+    def _shown(self) -> str:
+        return self._url.removeprefix("unix://")
+
     async def _post(self, body: bytes) -> bytes:
-        """One HTTP/1.0 exchange: the answer ends where supervisord closes the connection."""
-        reader, writer = await asyncio.open_unix_connection(self._path)
+        """What it answers, with a user and a password where it wants them."""
+        status, answer = await self._exchange(body)
+        if status == _WANTS_PASSWORD:
+            self._credentials = self._find()
+            if not self._credentials.username:
+                raise Refused(
+                    f"supervisord at {self._shown} wants a user and a password: set "
+                    "SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD, or let this user read "
+                    f"[supervisorctl] in {HOME.supervisord_conf}"
+                )
+            status, answer = await self._exchange(body)
+        if status == _WANTS_PASSWORD:
+            raise Refused(f"supervisord at {self._shown} refuses this user and password")
+        if status != _OK:
+            raise OSError(f"supervisord answered {status!r}")
+        return answer
+
+    async def _exchange(self, body: bytes) -> tuple[bytes, bytes]:
+        """One HTTP/1.0 exchange, status and answer; that ends where supervisord closes."""
+        reader, writer = await self._connect()
         try:
             head = f"POST /RPC2 HTTP/1.0\r\nContent-Type: text/xml\r\nContent-Length: {len(body)}"
+            if self._credentials.username:
+                basic = base64.b64encode(str(self._credentials).encode()).decode()
+                head += f"\r\nAuthorization: Basic {basic}"
             writer.write(head.encode() + b"\r\n\r\n" + body)
             answer = await reader.read()
         finally:
             writer.close()
-        status, _, rest = answer.partition(b"\r\n")
-        if b" 200 " not in status:
-            raise OSError(f"supervisord answered {status!r}")
-        return rest.partition(b"\r\n\r\n")[2]
+        line, _, rest = answer.partition(b"\r\n")
+        return b"".join(line.split()[1:2]), rest.partition(b"\r\n\r\n")[2]
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._url.startswith("unix://"):
+            return await asyncio.open_unix_connection(self._url.removeprefix("unix://"))
+        parts = urlsplit(self._url)
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+        if parts.scheme != "http" or not host:
+            raise Misuse(
+                f"{self._url!r} is not where a supervisord is: write unix:///run/supervisor.sock "
+                "or http://127.0.0.1:9001"
+            )
+        return await asyncio.open_connection(host, port or 80)
 
 
 def _refusal(fault: xmlrpc.client.Fault, arguments: tuple[str | bool, ...]) -> Failure:
@@ -226,4 +290,5 @@ def _program(info: dict[str, Any]) -> Program:
         autostart=info["autostart"],
         log_file=next((Path(log) for log in logs if log.startswith("/")), None),
         directory=Path(info["directory"]) if info["directory"] != "none" else None,
+        from_files=False,
     )

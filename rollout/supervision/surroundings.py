@@ -16,7 +16,7 @@ import psutil
 
 from rollout.base.settings import PORTS, VAR
 
-__all__ = ["World", "adopt", "of_running_stack", "of_supervisord"]
+__all__ = ["World", "adopt", "is_secret", "of_running_stack", "of_supervisord"]
 
 _NAMES = frozenset({*PORTS, "PROMETHEUS_URL", "METRICS_HOST"})
 _PREFIX = "TEMPORAL_"
@@ -100,7 +100,12 @@ def _decides(name: str) -> bool:
     return name in _NAMES or (name.startswith(_PREFIX) and name not in _OF_WORKERS)
 
 
+def is_secret(name: str) -> bool:
+    """Whether the variable ``name`` holds what nobody is to read."""
+    return any(part in name for part in _SECRET)
+
+
 def _shown(name: str, value: str | None) -> str:
     if value is None:
         return "not set"
-    return "another" if any(part in name for part in _SECRET) else repr(value)
+    return "another" if is_secret(name) else repr(value)

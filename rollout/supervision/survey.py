@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rollout.base.files import edition
-from rollout.base.settings import SOCKET, SUPERVISORD_CONF
+from rollout.base.settings import HOME, SOCKET, SUPERVISORD_CONF
 
 __all__ = ["Surveyor"]
 
@@ -34,7 +34,8 @@ class Surveyor:
 
     def _files(self) -> list[Path]:
         found = [self._conf]
-        for pattern in _FILES:
+        own = f"{HOME.programs}/*{HOME.program_suffix}" if HOME.is_set_up else ""
+        for pattern in filter(None, (*_FILES, own)):
             found += map(Path, sorted(glob.glob(str(self._conf.parent / pattern))))  # noqa: PTH207
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import defaultdict
 
@@ -9,8 +10,9 @@ from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
+from temporalio.converter import PayloadCodec
 
-__all__ = ["UNKNOWN", "names_in", "scheduled", "undecodable", "value"]
+__all__ = ["UNKNOWN", "names_in", "readable", "scheduled", "undecodable", "value"]
 
 UNKNOWN = object()
 """What a payload holds that only its owner can read."""
@@ -38,6 +40,25 @@ def scheduled(history: WorkflowHistory) -> Calls:
             arguments = (event.event_id, list(child.input.payloads))
             found["child workflow", child.workflow_id, child.workflow_type.name].append(arguments)
     return found
+
+
+async def readable(history: WorkflowHistory, codec: PayloadCodec | None) -> WorkflowHistory:
+    """``history``, with the arguments of what its code has scheduled decoded by ``codec``.
+
+    What it cannot decode stays as it is.
+    """
+    if codec is None:
+        return history
+    events = []
+    for event in history.events:
+        copy = HistoryEvent()
+        copy.CopyFrom(event)
+        for field in ("activity_task_scheduled", "start_child_workflow_execution_initiated"):
+            if copy.HasField(f"{field}_event_attributes"):  # type: ignore[arg-type]
+                with contextlib.suppress(Exception):
+                    await codec.decode_wrapper(getattr(copy, f"{field}_event_attributes").input)
+        events.append(copy)
+    return WorkflowHistory(history.workflow_id, events)
 
 
 def value(payload: Payload) -> object:

@@ -10,19 +10,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["BLOCKED", "Metadata", "Note", "verified_key"]
+__all__ = ["BLOCKED", "Metadata", "Note", "host_key", "verified_key"]
 
 BLOCKED = "blocked"
 _UNBLOCKED = "unblocked"
 _DRIFT_ACCEPTED = "drift_accepted"
 _VERIFIED = "verified."
 _GATE_ROUND = "gate_round"
+_HOST = "rollout.host/"
 _TEXTS: Mapping[str, str] = {
     "strategy": "strategy",
     "version_set": "set",
     "fingerprint": "fingerprint",
     "behavior": "behavior",
     "behavior_exceptions": "behavior_exceptions",
+    "workflows": "workflows",
+    "wanted": "rollout.wanted",
 }
 """The keys of plain texts, by the field of `Metadata` that holds each."""
 _NO_CODE = "-"
@@ -54,6 +57,8 @@ class Metadata:
     """Of workflows that say nothing themselves: ``pinned`` or ``auto-upgrade``."""
     behavior_exceptions: str | None = None
     """Workflows that say something else themselves; empty where there are none."""
+    workflows: str | None = None
+    """What its workers can run, a name a line; empty where that is not known."""
     blocked: Note | None = None
     """Why it must get no traffic."""
     unblocked: Note | None = None
@@ -64,6 +69,10 @@ class Metadata:
     """How the replay ended, by the build whose runs were replayed."""
     gate_round: int | None = None
     """How many times an operator has asked for its gate to be tried again."""
+    wanted: str | None = None
+    """What the controller tells the hosts; see `rollout.core.host_notes`, as for `hosts`."""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """The last beat of each host that leaves its notes on this version."""
     others: Mapping[str, str] = field(default_factory=dict)
     """What is under keys, or has a form, that this table does not know."""
 
@@ -75,7 +84,8 @@ class Metadata:
         code = texts.get("fingerprint")
         notes = {key: note for key, text in rest.items() if (note := _note(key, text, code))}
         gate_round = _whole_number(rest.get(_GATE_ROUND, ""))
-        known = {*notes, *([_GATE_ROUND] if gate_round is not None else [])}
+        hosts = {key: text for key, text in rest.items() if key.startswith(_HOST)}
+        known = {*notes, *hosts, *([_GATE_ROUND] if gate_round is not None else [])}
         return cls(
             **texts,
             blocked=notes.get(BLOCKED),
@@ -87,6 +97,7 @@ class Metadata:
                 if key.startswith(_VERIFIED)
             },
             gate_round=gate_round,
+            hosts={key.removeprefix(_HOST): text for key, text in hosts.items()},
             others={key: text for key, text in rest.items() if key not in known},
         )
 
@@ -96,8 +107,14 @@ class Metadata:
         fields |= {BLOCKED: self.blocked, _UNBLOCKED: self.unblocked, _GATE_ROUND: self.gate_round}
         fields |= {_DRIFT_ACCEPTED: self.drift_accepted}
         fields |= {verified_key(source): note for source, note in self.verified.items()}
+        fields |= {host_key(name): text for name, text in self.hosts.items()}
         known = {key: str(value) for key, value in fields.items() if value is not None}
         return {**self.others, **known}
+
+    @property
+    def workflow_names(self) -> tuple[str, ...] | None:
+        """What its workers can run; None where that is not known."""
+        return tuple(self.workflows.splitlines()) if self.workflows else None
 
     def of_this_code(self, note: Note | None) -> str | None:
         """What ``note`` says; None where there is none, or the code has changed since."""
@@ -120,6 +137,11 @@ class Metadata:
 def verified_key(source: str) -> str:
     """The key of the outcome of a replay of runs of ``source``."""
     return f"{_VERIFIED}{source}"
+
+
+def host_key(name: str) -> str:
+    """The key of the notes of the host ``name``."""
+    return f"{_HOST}{name}"
 
 
 def _note(key: str, text: str, fingerprint: str | None) -> Note | None:

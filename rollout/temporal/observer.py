@@ -7,25 +7,24 @@ never taken for zero.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 
 from temporalio.api.deployment.v1 import RoutingConfig, WorkerDeploymentInfo
 from temporalio.api.enums.v1 import RoutingConfigUpdateState
-from temporalio.api.workflowservice.v1 import (
-    DescribeWorkerDeploymentRequest,
-    DescribeWorkerDeploymentResponse,
-)
+from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentResponse
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.core.pace import MOVING, Pace, pace
 from rollout.supervision.rpc import Supervisor
+from rollout.temporal.closed_runs import ClosedRuns
 from rollout.temporal.parts import Parts, PartsReader
 from rollout.temporal.programs import NO_PROGRAMS, Programs, programs_by_build
-from rollout.temporal.rpc import THROTTLED, TIMEOUT, latest, patiently, time_of
-from rollout.temporal.versions import Summary, status_of
+from rollout.temporal.rpc import THROTTLED, latest, time_of
+from rollout.temporal.versions import Summary, describe_deployment, status_of
 from rollout.temporal.workers import Workers
 
 __all__ = ["Observer"]
@@ -54,11 +53,16 @@ class Observer:
         supervisor: Supervisor | None = None,
         *,
         at_once: bool = True,
+        here: str | None = None,
     ) -> None:
+        """``here``: what the host is called whose ``supervisor`` it is; by default its name."""
+        self._here = (socket.gethostname() if here is None else here) if supervisor else ""
         self._client = client
         self.deployment = deployment
         self._supervisor = supervisor
         self._parts = PartsReader(client, deployment, at_once=at_once)
+        self.closed_runs = ClosedRuns(client, deployment, at_once=at_once)
+        """What analysis compares where it goes by the server's counts."""
         self._asked: tuple[str | None, datetime] = (None, datetime.now(timezone.utc))
         self.pace: Pace = MOVING
         """How soon another look is worth its questions, after the last one."""
@@ -121,6 +125,9 @@ class Observer:
             unassigned=parts.unassigned.total,
             stuck=parts.unassigned.stuck,
             elsewhere=parts.elsewhere,
+            hosts=parts.hosts.known(began) if info.version_summaries else (),
+            here=self._here,
+            wanted=parts.wanted,
             skewed=workers.skewed,
             throttled=THROTTLED.calls > throttled,
             problems=(*problems, *parts.problems),
@@ -129,20 +136,7 @@ class Observer:
         return seen
 
     async def _describe(self) -> DescribeWorkerDeploymentResponse:
-        """What the server says of the deployment; an empty answer where it does not know it."""
-        try:
-            reply: DescribeWorkerDeploymentResponse = await patiently(
-                self._client.workflow_service.describe_worker_deployment,
-                DescribeWorkerDeploymentRequest(
-                    namespace=self._client.namespace, deployment_name=self.deployment
-                ),
-                timeout=TIMEOUT,
-            )
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND and "amespace" not in error.message:
-                return DescribeWorkerDeploymentResponse()
-            raise
-        return reply
+        return await describe_deployment(self._client, self.deployment)
 
 
 def _with_strangers(versions: Sequence[Version], programs: Mapping[str, Programs]) -> list[Version]:
@@ -180,6 +174,7 @@ def _version(
         fingerprint=metadata.fingerprint,
         behavior=metadata.behavior,
         behavior_exceptions=metadata.behavior_exceptions or None,
+        workflows=metadata.workflow_names,
         blocked=metadata.of_this_code(metadata.blocked),
         unblocked=metadata.of_this_code(metadata.unblocked) is not None,
         verified=metadata.outcomes,
@@ -203,7 +198,9 @@ def _version(
         waiting_age=described.waiting_age,
         workers=polled.alive,
         returning=polled.returning,
+        worker_hosts=polled.hosts,
         queues=None if polled.alive is None else polled.queues,
+        told=mine.told,
         process=mine.state,
         partly_stopped=mine.partly_stopped,
         started_at=mine.started_at,

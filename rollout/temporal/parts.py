@@ -11,10 +11,12 @@ from temporalio.api.deployment.v1 import WorkerDeploymentInfo
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from rollout.core.host_notes import Hosts
 from rollout.core.liveness import Liveness
 from rollout.core.observation import Status
 from rollout.core.turns import Turn, in_turn
 from rollout.core.zeros import APART, zeros
+from rollout.temporal.hosts import beats_in, note_version
 from rollout.temporal.new_runs import Unassigned, count_starts, count_unassigned
 from rollout.temporal.open_runs import OpenRunCounts, OpenRuns
 from rollout.temporal.programs import Programs
@@ -52,6 +54,9 @@ class Parts:
     described: Mapping[str, Described] = field(default_factory=dict)
     zeros: Mapping[str, datetime] = field(default_factory=dict)
     elsewhere: Mapping[str, int] = field(default_factory=dict)
+    hosts: Hosts = field(default_factory=Hosts)
+    wanted: str | None = None
+    """What the hosts were told last, where that could be read."""
     problems: tuple[str, ...] = ()
 
     def workers(self, programs: Mapping[str, Programs]) -> Workers:
@@ -154,7 +159,7 @@ class PartsReader:
             self._list(last, problems),
             self._counts.look(statuses, problems),
             self._starts(info),
-            self._describe(last, statuses, wanted, problems),
+            self._describe(last, statuses, wanted, note_version(info), problems),
         )
         now = datetime.now(timezone.utc)
         read = Parts(
@@ -175,6 +180,12 @@ class PartsReader:
                 if self._at_once or build_id in last.open_runs.elsewhere
             },
         )
+        # A note may be on any version, so that all have to be known once.
+        if all(each.known for each in described.values()):
+            told = read.of(note_version(info) or "").metadata.wanted
+            read = replace(read, hosts=last.hosts.saw(beats_in(described), now), wanted=told)
+        else:
+            read = replace(read, hosts=last.hosts, wanted=last.wanted)
         queues = _task_queues(read, programs)
         unassigned = await count_unassigned(self._client, queues, now, problems)
         return replace(read, unassigned=unassigned, problems=tuple(problems))
@@ -213,10 +224,11 @@ class PartsReader:
         last: Parts,
         statuses: Mapping[str, Status],
         wanted: str | None,
+        noted: str | None,
         problems: list[str],
     ) -> Mapping[str, Described]:
         """Describe the versions whose turn it is, and keep what was said of the others."""
-        chosen = self._in_turn(last, statuses, wanted)
+        chosen = self._in_turn(last, statuses, {wanted, noted})
         together = asyncio.Semaphore(_TOGETHER)
 
         async def describe(build_id: str) -> Described:
@@ -229,14 +241,14 @@ class PartsReader:
         return kept | dict(zip(chosen, described, strict=True))
 
     def _in_turn(
-        self, last: Parts, statuses: Mapping[str, Status], wanted: str | None
+        self, last: Parts, statuses: Mapping[str, Status], wanted: Collection[str | None]
     ) -> list[str]:
         if self._at_once:
             return list(statuses)
 
         def turn(build_id: str) -> Turn:
             known, status = last.of(build_id), statuses[build_id]
-            each_time = build_id == wanted or status in _ROUTED
+            each_time = build_id in wanted or status in _ROUTED
             return Turn(each_time, is_news=known.status != status, asked_at=known.at)
 
         return in_turn({build_id: turn(build_id) for build_id in statuses}, _DESCRIBED)

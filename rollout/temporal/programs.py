@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from rollout.base.exit import Failure
-from rollout.core.observation import STARTABLE
-from rollout.supervision.programs import workers
+from rollout.core.observation import STARTABLE, STRATEGIES, Told
+from rollout.supervision.programs import Command, workers
 from rollout.supervision.rpc import Process, Supervisor
 from rollout.temporal.rpc import latest
 
@@ -23,6 +23,7 @@ class Programs:
     partly_stopped: bool = False
     started_at: datetime | None = None
     pids: frozenset[int] = frozenset()
+    told: Told = field(default_factory=Told)
 
     @property
     def is_up(self) -> bool:
@@ -55,19 +56,31 @@ async def programs_by_build(
         return {}
     found = {process.namespec: process for process in processes}
     by_build: dict[str, list[Process]] = {}
+    told: dict[str, Told] = {}
     for program in programs:
         process = found.get(program.namespec)
         versioned = program.versioning == "deployment"
         if program.deployment == deployment and versioned and process:
-            by_build.setdefault(program.build_id or "", []).append(process)
-    return {build_id: _together(mine) for build_id, mine in by_build.items()}
+            build_id = program.build_id or ""
+            by_build.setdefault(build_id, []).append(process)
+            told[build_id] = _told(program)
+    return {build_id: _together(mine, told[build_id]) for build_id, mine in by_build.items()}
 
 
-def _together(processes: Sequence[Process]) -> Programs:
+def _told(program: Command) -> Told:
+    """What the program says that its worker cannot; a strategy that is none says nothing."""
+    if program.is_runner:
+        return Told()
+    strategy = program.strategy if program.strategy in STRATEGIES else None
+    return Told(strategy, program.fingerprint)
+
+
+def _together(processes: Sequence[Process], told: Told) -> Programs:
     states = [process.state for process in processes]
     return Programs(
         "RUNNING" if "RUNNING" in states else states[-1],
         any(state in STARTABLE for state in states) and not all(s in STARTABLE for s in states),
         latest(*(process.started_at for process in processes)),
         frozenset(process.pid for process in processes if process.pid),
+        told,
     )

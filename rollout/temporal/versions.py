@@ -15,6 +15,8 @@ from temporalio.api.enums.v1 import (
 )
 from temporalio.api.taskqueue.v1 import TaskQueueStats
 from temporalio.api.workflowservice.v1 import (
+    DescribeWorkerDeploymentRequest,
+    DescribeWorkerDeploymentResponse,
     DescribeWorkerDeploymentVersionRequest,
     DescribeWorkerDeploymentVersionResponse,
 )
@@ -26,7 +28,14 @@ from rollout.core.observation import Status
 from rollout.temporal.metadata import Metadata
 from rollout.temporal.rpc import TIMEOUT, patiently
 
-__all__ = ["Described", "Summary", "describe_version", "status_of", "version_metadata"]
+__all__ = [
+    "Described",
+    "Summary",
+    "describe_deployment",
+    "describe_version",
+    "status_of",
+    "version_metadata",
+]
 
 Summary = WorkerDeploymentInfo.WorkerDeploymentVersionSummary
 """What the description of a deployment says of each version."""
@@ -71,6 +80,21 @@ def status_of(summary: Summary) -> Status:
     if status == "drained" and not drained:
         return "unknown"
     return status
+
+
+async def describe_deployment(client: Client, deployment: str) -> DescribeWorkerDeploymentResponse:
+    """What the server says of a deployment; an empty answer where it does not know it."""
+    try:
+        reply: DescribeWorkerDeploymentResponse = await patiently(
+            client.workflow_service.describe_worker_deployment,
+            DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=deployment),
+            timeout=TIMEOUT,
+        )
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND and "amespace" not in error.message:
+            return DescribeWorkerDeploymentResponse()
+        raise
+    return reply
 
 
 async def describe_version(

@@ -36,6 +36,8 @@ class Polled:
     """None where they could not be listed."""
     returning: int = 0
     queues: frozenset[str] = frozenset()
+    hosts: Mapping[str, int] = field(default_factory=dict)
+    """How many live on each machine."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,9 @@ def workers_of(seen: Liveness, programs: Mapping[str, Programs], now: datetime) 
         known = found.get(pulse.heartbeat.build_id, Polled())
         if pulse.lives(now) and not is_down(pulse):
             queues = known.queues | {pulse.heartbeat.task_queue}
-            known = replace(known, alive=(known.alive or 0) + 1, queues=queues)
+            host = pulse.heartbeat.host
+            hosts = {**known.hosts, host: known.hosts.get(host, 0) + 1}
+            known = replace(known, alive=(known.alive or 0) + 1, queues=queues, hosts=hosts)
         found[pulse.heartbeat.build_id] = known
     for pulse in seen.returning(now):
         build_id = pulse.heartbeat.build_id

@@ -6,9 +6,10 @@ A build is any importable module with
   itself runs with ``--versioning deployment`` alone, the others with each;
 * ``ACTIVITIES``: a list of ``@activity.defn`` functions (async, or plain: those run in threads);
 * ``FINGERPRINT`` (optional): a text that changes with the code, such as a commit id; needed
-  where no source file of the module's can be found.
+  where no source file of the module's can be found;
+* what `rollout.worker.own_options` lists: options of its own for the client and the worker.
 
-At least one of the two lists must not be empty.
+It must offer a workflow, an activity or a Nexus handler at least.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from rollout.base.exit import Misuse
 from rollout.base.settings import ROOT
+from rollout.worker.own_options import OwnOptions, own_options
 
 __all__ = ["App", "demo_module", "load", "search_path"]
 
@@ -42,6 +44,14 @@ class App:
     workflows: list[type]
     activities: list[Callable[..., Any]]
     fingerprint: str
+    own: OwnOptions = field(default_factory=OwnOptions)
+    """Of its client and its worker."""
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """What its workflows are called; None where one of them takes runs of any name."""
+        names = [getattr(workflow, _DEFINITION).name for workflow in self.workflows]
+        return None if None in names else tuple(sorted(names))
 
     @property
     def behaviors(self) -> dict[str, str]:
@@ -83,7 +93,8 @@ def load(module_name: str) -> App:
         ) from error
     workflows = list(getattr(module, "WORKFLOWS", ()))
     activities = list(getattr(module, "ACTIVITIES", ()))
-    if not workflows and not activities:
+    own = own_options(module)
+    if not workflows and not activities and not own.nexus_handlers:
         raise Misuse(f"{module_name} offers nothing: it needs a list WORKFLOWS or ACTIVITIES")
     for thing, mark, kind in (
         *((w, _DEFINITION, "a @workflow.defn class") for w in workflows),
@@ -91,7 +102,8 @@ def load(module_name: str) -> App:
     ):
         if not hasattr(thing, mark):
             raise Misuse(f"{module_name}: {thing!r} is not {kind}")
-    return App(module_name, workflows, activities, _fingerprint(module, [*workflows, *activities]))
+    offered = [*workflows, *activities, *map(type, own.nexus_handlers)]
+    return App(module_name, workflows, activities, _fingerprint(module, offered), own)
 
 
 def search_path(path: Sequence[str], pythonpath: str, folder: Path) -> list[str]:

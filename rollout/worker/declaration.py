@@ -14,6 +14,10 @@ from rollout.temporal.versions import version_metadata
 __all__ = ["Declaration", "admit", "declare"]
 
 
+_LONGEST_LIST = 4_000
+"""Characters: a server takes some 30,000 of metadata in all."""
+
+
 @dataclass(frozen=True)
 class Declaration:
     """A build, as its own worker describes it."""
@@ -22,10 +26,14 @@ class Declaration:
     build_id: str
     strategy: str
     fingerprint: str
-    behavior: str = "pinned"
-    """Of workflows that say nothing themselves: ``pinned`` or ``auto-upgrade``."""
-    exceptions: str = ""
-    """Workflows that say something else themselves, as in ``Poll auto-upgrade``."""
+    behavior: str | None = "pinned"
+    """Of workflows that say nothing themselves: ``pinned`` or ``auto-upgrade``; None: not known."""
+    exceptions: str | None = ""
+    """Workflows that say something else themselves, as in ``Poll auto-upgrade``; None: not known.
+    """
+
+    workflows: tuple[str, ...] | None = None
+    """What it can run; None: not known."""
 
     def as_metadata(self) -> Metadata:
         """What of it is kept on the version."""
@@ -34,7 +42,13 @@ class Declaration:
             fingerprint=self.fingerprint,
             behavior=self.behavior,
             behavior_exceptions=self.exceptions,
+            workflows=self._listed(),
         )
+
+    def _listed(self) -> str | None:
+        """The names as they are kept; empty, which says nothing, where that is not possible."""
+        listed = "\n".join(self.workflows or ())
+        return "" if len(listed) > _LONGEST_LIST else listed
 
 
 async def admit(client: Client, build: Declaration, *, allow_changed_code: bool) -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import structlog
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from rollout.base.connect import connect_patiently
-from rollout.base.exit import Failure
+from rollout.base.exit import Failure, Misuse
 from rollout.base.signals import stop_on_signals, unless_stopped
 from rollout.worker.app import App
 from rollout.worker.declaration import Declaration
 from rollout.worker.defaults import MAX_ACTIVITIES
+from rollout.worker.lifespan import lived
 from rollout.worker.options import Options
 from rollout.worker.telemetry import make_runtime
 from rollout.worker.versioning import VERSIONINGS, Identity
@@ -31,31 +34,40 @@ async def serve(app: App, options: Options) -> int:
     """Run a worker until SIGTERM or SIGINT, then drain it. Returns the exit code."""
     os.environ["BUILD_ID"] = options.build_id  # for activities: they have no workflow to ask
     stop = stop_on_signals()
-    versioning = VERSIONINGS[options.versioning]
-    build = _declaration(app, options)
-    identity = f"{options.deployment}:{options.build_id}@{socket.gethostname()}:{os.getpid()}"
+    more = (each for each in app.own.task_queues if each != options.task_queue)
+    options = replace(options, more_task_queues=tuple(more))
     runtime = make_runtime(
         options.metrics_port, deployment=options.deployment, build_id=options.build_id
     )
+    async with lived(app, stop) as entered:
+        if entered:
+            await _serve(app, options, runtime, stop)
+    return 0
 
-    client = await unless_stopped(stop, connect_patiently(runtime=runtime, identity=identity))
+
+async def _serve(app: App, options: Options, runtime: Runtime, stop: asyncio.Event) -> None:
+    versioning = VERSIONINGS[options.versioning]
+    build = _declaration(app, options)
+    identity = f"{options.deployment}:{options.build_id}@{socket.gethostname()}:{os.getpid()}"
+    client = await unless_stopped(stop, _connected(app, runtime, identity))
     if client is None:
-        return 0
+        return
     if not await unless_stopped(stop, _ready(versioning.before_polling(client, build, options))):
-        return 0
-    worker = _make_worker(client, app, options, versioning.identity(options))
+        return
+    workers = _make_workers(client, app, options, versioning.identity(options))
 
-    polling = asyncio.create_task(worker.run())
+    polling = asyncio.create_task(_poll(workers))
     settling = asyncio.create_task(versioning.settle_in(client, build, options, identity))
     stopping = asyncio.create_task(stop.wait())
-    log.info("polling", task_queue=options.task_queue, module=app.module, code=app.fingerprint)
+    queues = ", ".join(options.task_queues)
+    log.info("polling", task_queue=queues, module=app.module, code=app.fingerprint)
     await asyncio.wait({polling, settling, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if settling.done() and not _failed(settling):
         await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
 
     settling.cancel()
     log.info("draining", at_most_seconds=options.drain.total_seconds())
-    await worker.shutdown()
+    await asyncio.gather(*(worker.shutdown() for worker in workers))
     try:
         await polling
     except RuntimeError as error:  # the SDK's word for a namespace or a queue it may not poll
@@ -63,7 +75,22 @@ async def serve(app: App, options: Options) -> int:
     if _failed(settling):
         await settling
     log.info("stopped")
-    return 0
+
+
+async def _poll(workers: Sequence[Worker]) -> None:
+    await asyncio.gather(*(worker.run() for worker in workers))
+
+
+async def _connected(app: App, runtime: Runtime, identity: str) -> Client:
+    try:
+        return await connect_patiently(runtime=runtime, identity=identity, own=app.own.client)
+    except Failure:
+        raise
+    except Exception as error:
+        if not app.own.client:
+            raise
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise Misuse(f"{app.module}: its client_options() cannot be used: {told}") from error
 
 
 def _declaration(app: App, options: Options) -> Declaration:
@@ -75,6 +102,7 @@ def _declaration(app: App, options: Options) -> Declaration:
         app.fingerprint,
         behavior=options.behavior,
         exceptions=", ".join(f"{name} {behavior}" for name, behavior in others.items()),
+        workflows=app.names,
     )
 
 
@@ -88,19 +116,30 @@ def _failed(task: asyncio.Task[None]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is not None
 
 
-def _make_worker(client: Client, app: App, options: Options, named: Identity) -> Worker:
-    try:
-        return Worker(
-            client,
-            task_queue=options.task_queue,
-            workflows=app.workflows,
-            activities=app.activities,
-            activity_executor=ThreadPoolExecutor(MAX_ACTIVITIES),
-            max_concurrent_activities=MAX_ACTIVITIES,
-            graceful_shutdown_timeout=options.drain,
-            build_id=named.build_id,
-            use_worker_versioning=named.use_worker_versioning,
-            deployment_config=named.deployment_config,
+def _make_workers(client: Client, app: App, options: Options, named: Identity) -> list[Worker]:
+    """One for each task queue; raises `Misuse` where what the app gives does not go together."""
+    own = dict(app.own.worker)
+    if "tuner" not in own:  # which has a number of its own
+        own.setdefault("max_concurrent_activities", MAX_ACTIVITIES)
+    if "activity_executor" not in own:
+        own["activity_executor"] = ThreadPoolExecutor(
+            own.get("max_concurrent_activities") or MAX_ACTIVITIES
         )
-    except ValueError as error:
-        raise Failure(f"{app.module} cannot be served: {error}") from error
+    try:
+        return [
+            Worker(
+                client,
+                task_queue=task_queue,
+                workflows=app.workflows,
+                activities=app.activities,
+                graceful_shutdown_timeout=options.drain,
+                build_id=named.build_id,
+                use_worker_versioning=named.use_worker_versioning,
+                deployment_config=named.deployment_config,
+                **own,
+            )
+            for task_queue in options.task_queues
+        ]
+    except (ValueError, TypeError, RuntimeError) as error:
+        told = " ".join(str(error).split())
+        raise Misuse(f"{app.module} cannot be served: {told}") from error

@@ -29,3 +29,10 @@ class Options:
     """A name in `rollout.worker.versioning.VERSIONINGS`."""
     behavior: str = defaults.BEHAVIOR
     """Of workflows that say nothing themselves: a name in `BEHAVIORS` there."""
+    more_task_queues: tuple[str, ...] = ()
+    """What it polls beside ``task_queue``."""
+
+    @property
+    def task_queues(self) -> tuple[str, ...]:
+        """All that it polls."""
+        return (self.task_queue, *self.more_task_queues)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -26,7 +27,12 @@ _PERIOD = 0.5
 
 
 async def take_place(
-    routing: Routing, deployment: str, task_queue: str, build_id: str, *, shortest: float = _PERIOD
+    routing: Routing,
+    deployment: str,
+    task_queues: Iterable[str],
+    build_id: str,
+    *,
+    shortest: float = _PERIOD,
 ) -> None:
     """Route new runs to ``build_id``, and to it the runs of its set, as its strategy says.
 
@@ -42,7 +48,7 @@ async def take_place(
     period, told = shortest, ""
     while True:
         try:
-            seen = _alive(await routing.observe(), build_id, task_queue)
+            seen = _alive(await routing.observe(), build_id, task_queues)
             if _superseded(seen, build_id):
                 log.info("keeping its place", current=seen.current)
                 return
@@ -74,7 +80,7 @@ def _superseded(seen: Observation, build_id: str) -> bool:
     return seen.version(build_id).first_activated_at is not None and seen.current != build_id
 
 
-def _alive(seen: Observation, build_id: str, task_queue: str) -> Observation:
+def _alive(seen: Observation, build_id: str, task_queues: Iterable[str]) -> Observation:
     """``seen``, with this very worker counted: its first heartbeat may be seconds away.
 
     Whether new runs wait does not concern its place: it is there to take them.
@@ -83,7 +89,7 @@ def _alive(seen: Observation, build_id: str, task_queue: str) -> Observation:
         replace(
             version,
             workers=max(1, version.workers or 0),
-            queues=(version.queues or frozenset()) | {task_queue},
+            queues=(version.queues or frozenset()) | {*task_queues},
         )
         if version.build_id == build_id
         else version

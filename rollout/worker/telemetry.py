@@ -5,9 +5,9 @@ from __future__ import annotations
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from rollout.base.exit import Failure
-from rollout.base.listeners import can_listen
 from rollout.base.logs import core_logging
 from rollout.base.settings import host_port, metrics_host
+from rollout.base.sockets import can_listen
 from rollout.worker.defaults import HEARTBEAT
 
 __all__ = ["make_runtime"]

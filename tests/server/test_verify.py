@@ -21,7 +21,7 @@ import rollout.replay.verify
 from rollout.base.exit import Failure
 from rollout.base.last_words import sentence
 from rollout.base.settings import ROOT
-from rollout.replay.process import ReplayCommand, replay_command
+from rollout.replay.process import NoReplay, ReplayCommand, replay_command
 from rollout.replay.verification import Replayed, Verification, as_json, render, summary
 from rollout.replay.verify import movable_runs, try_move, verify, verify_build
 from rollout.supervision.rpc import Supervisor
@@ -475,6 +475,44 @@ class TestCommand:
         assert (await try_move(client, runs.name, "v1", "b1")).movable == ()
         with pytest.raises(Failure, match=f"^no program here runs v7 of {runs.name}, so that"):
             await verify_build(client, runs.name, "v1", "v7", 20)
+
+    async def test_a_command_of_its_own(
+        self,
+        client: Client,
+        runs: Runs,
+        supervisord: PrivateSupervisord,
+        tmp_path: Path,
+    ) -> None:
+        """Any program is replayed by what it names, in its folder; without a name it is untried."""
+        app(tmp_path, order('await do("pay")'))
+        (tmp_path / "replay").write_text(
+            f'#!/bin/sh\nexec {python()[0]} -m rollout replay --app "$1"\n'
+        )
+        (tmp_path / "replay").chmod(0o755)
+        named = f'TEMPORAL_DEPLOYMENT_NAME="{runs.name}",TEMPORAL_WORKER_BUILD_ID'
+        told = f'PYTHONPATH="{ROOT}",ROLLOUT_REPLAY="./replay own"'
+        for build_id, more in (("b1", f",{told}"), ("b2", "")):
+            supervisord.configure(
+                f"foreign-{build_id}",
+                "command = sleep 600",
+                f"directory = {tmp_path}",
+                "autostart = false",
+                f'environment = {named}="{build_id}"{more}',
+            )
+        supervisord.start()
+        command = await replay_command(runs.name, "b1")
+        assert command.words == ("./replay", "own")
+        found = await verify(client, runs.name, "v1", command, 20)
+        orders = {run.event_id for run in found.broken if run.workflow_type == "Order"}
+        assert (found.target, orders) == ("b1", {5})
+        untried = await verify_build(client, runs.name, "v1", "b2", 20)
+        assert (untried.passed, untried.runs) == (False, ())
+        assert summary(untried) == (
+            "b2 has no replay command, so that its code cannot be tried: name one with "
+            "`rollout add --replay`, or as ROLLOUT_REPLAY in the environment of foreign-b2"
+        )
+        with pytest.raises(NoReplay):
+            await try_move(client, runs.name, "v1", "b2")
 
     async def test_the_files_where_supervisord_is_away(self, tmp_path: Path) -> None:
         """Without a supervisord the program files tell the command."""

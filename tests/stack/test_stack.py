@@ -91,6 +91,39 @@ def test_the_life_of_a_stack() -> None:
         assert clone.down().stdout == "down: the stack is not running\n"
 
 
+class TestWithoutTheDemo:
+    """The first state of somebody with workers of their own."""
+
+    def test_no_worker_yet(self) -> None:
+        """The stack is ready without any worker, and says what to do; the load is left out."""
+        with stack_clone(NO_DEMO="1") as clone:
+            _remove_demo(clone)
+            up = clone.up()
+            assert up.returncode == 0, up.stdout
+            assert "load is left out, with the rest of the demo: NO_DEMO is set" in up.stdout
+            assert "No worker runs here yet: `rollout add BUILD` starts those of" in up.stdout
+            eventually(lambda: "load" not in clone.states())
+            assert set(clone.states().values()) == {"RUNNING"}
+            check = clone.python("-m", "rollout", "check")
+            assert check.returncode == 0, check.stdout
+
+    def test_the_load_without_workers(self) -> None:
+        """Where the load was left in, it is not waited for, and `up` says how to leave it out."""
+        with stack_clone() as clone:
+            _remove_demo(clone)
+            up = clone.up()
+            assert up.returncode == 0, up.stdout
+            assert "no workflow can complete yet: waiting" in up.stdout
+            assert "`NO_DEMO=1 make up` leaves the demo's load out" in up.stdout
+
+
+def _remove_demo(clone: StackClone) -> None:
+    for build_id in ("v1", "v2"):
+        (clone.root / "workers" / "programs" / f"worker-{build_id}.ini").unlink()
+    text = '[deployment]\nname = "shop"\ntask_queue = "shop"\ntarget = "3f9c2ab"\n'
+    clone.write("rollout.toml", text)
+
+
 class TestCtrlC:
     """Interrupting `up`."""
 

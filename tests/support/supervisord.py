@@ -40,12 +40,15 @@ files = programs/*.ini
 class PrivateSupervisord:
     """``supervisord`` in a folder short enough for a socket's path (108 characters)."""
 
-    def __init__(self, *, environ: dict[str, str] | None = None) -> None:
+    def __init__(self, *, environ: dict[str, str] | None = None, programs: Path = VENV_BIN) -> None:
+        """``programs``: where ``supervisord`` and ``supervisorctl`` are."""
+        self._programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="sv-", dir="/tmp"))
         self.socket = self.folder / "s.sock"
         self.rpc = Supervisor(self.socket)
         own = {"ROLLOUT_HOME": str(self.folder)}  # whatever its programs write is here
         self._environ = {**os.environ, **own, **(environ or {})}
+        self._inside: tuple[str, ...] = ()  # what its processes are started with
         self._config = self.folder / "supervisord.conf"
         self._config.write_text(_CONFIG)
         (self.folder / "programs").mkdir()
@@ -62,7 +65,7 @@ class PrivateSupervisord:
     def start(self, *, seconds: float = 15) -> None:
         """Start it and return once it answers on its socket."""
         self._process = subprocess.Popen(
-            [VENV_BIN / "supervisord", "--nodaemon", "-c", self._config],
+            [*self._inside, self._programs / "supervisord", "--nodaemon", "-c", self._config],
             env=self._environ,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -79,7 +82,7 @@ class PrivateSupervisord:
     def ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run the real ``supervisorctl`` against it."""
         return subprocess.run(
-            [VENV_BIN / "supervisorctl", "-c", self._config, *words],
+            [self._programs / "supervisorctl", "-c", self._config, *words],
             capture_output=True,
             text=True,
             timeout=60,

@@ -15,6 +15,7 @@ from rollout.core.actions import (
     Block,
     ClaimManager,
     ClearRamp,
+    Declare,
     DeleteVersion,
     JoinSet,
     LiftBlock,
@@ -188,8 +189,8 @@ class SyntheticDeployment:
                 self._apply_routing(action)
             case StopProgram() | StartProgram() | RemoveProgram() | DeleteVersion():
                 self._apply_to_program(action)
-            case JoinSet(build_id, version_set):
-                self.change(build_id, version_set=version_set)
+            case Declare() | JoinSet():
+                self._apply_declaration(action)
             case MoveRuns(source, target):
                 moved = self.state.version(source).open_runs or 0
                 self.change(target, open_runs=(self.state.version(target).open_runs or 0) + moved)
@@ -204,6 +205,14 @@ class SyntheticDeployment:
             case StartGate(_, task_queue, attempt):
                 run = GateRun(task_queue, attempt, self.gate_outcome(attempt), "boom")  # type: ignore[arg-type]
                 self.state = replace(self.state, gates=(*self.state.gates, run))
+
+    def _apply_declaration(self, action: Declare | JoinSet) -> None:
+        match action:
+            case Declare(build_id, strategy, fingerprint):
+                said = {"strategy": strategy, "fingerprint": fingerprint}
+                self.change(build_id, **{name: text for name, text in said.items() if text})
+            case JoinSet(build_id, version_set):
+                self.change(build_id, version_set=version_set)
 
     def _apply_routing(self, action: SetCurrent | SetRamp | ClearRamp) -> None:
         state, ramping = self.state, self.state.ramping

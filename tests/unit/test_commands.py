@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,7 +16,8 @@ import pytest
 from rollout import __version__
 from rollout.base.exit import Misuse
 from rollout.base.settings import ROOT
-from rollout.commands.command_table import COMMANDS, dispatch
+from rollout.commands.answers import answered, hand_out
+from rollout.commands.command_table import COMMANDS, command_parser, dispatch
 from rollout.commands.supervisorctl import make_plugin
 from rollout.stack import summary
 
@@ -32,6 +34,30 @@ def config(tmp_path: Path) -> Path:
     file = tmp_path / "rollout.toml"
     file.write_text(CONFIG)
     return file
+
+
+class TestDeployment:
+    """``-d``: which of several a command is about."""
+
+    def test_before_and_behind(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """It may stand on either side of the command, and must be there."""
+        wrong = "has no deployment 'shop', but other"
+        for words in (["-d", "shop", "pause"], ["pause", "-d", "shop"]):
+            with pytest.raises(Misuse, match=wrong):
+                dispatch(["--config", str(config), *words])
+        assert dispatch(["-d", "other", "--config", str(config), "pause"]) == 0
+        assert "paused = true" in config.read_text()
+        assert capsys.readouterr().out.startswith("paused: ")
+
+    def test_where_it_means_nothing(self) -> None:
+        """A command that is about no deployment says so."""
+        with pytest.raises(Misuse, match="`rollout stack` is about no deployment: leave -d out"):
+            dispatch(["-d", "shop", "stack", "down"])
+
+    def test_a_command_with_a_default_of_its_own(self) -> None:
+        """What is not said is left to the command."""
+        arguments = command_parser("worker").parse_args(["--build-id", "1"])
+        assert arguments.deployment == "greetings"
 
 
 class TestHelp:
@@ -58,6 +84,13 @@ class TestHelp:
         with pytest.raises(SystemExit):
             dispatch([name, "--help"])
         assert "--config FILE" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_every_answer_may_be_json(self, name: str) -> None:
+        """``--json`` is everywhere but where nothing is answered: what runs on logs JSON."""
+        flags = {flag for each in command_parser(name)._actions for flag in each.option_strings}
+        runs_on = COMMANDS[name].group == "run"
+        assert ("--json" in flags) == (not runs_on and name != "completion")
 
     def test_all_commands_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
         """``rollout --help`` names each on a line of its own, with what it is for."""
@@ -128,6 +161,38 @@ class TestTheFile:
         assert "paused = true" in config.read_text()
         plugin.do_rollout("stauts")
         assert controller.exitstatus == 2
+
+
+class TestAnswers:
+    """With ``--json`` a script reads objects, and nothing else."""
+
+    def test_one_object(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """What a command says is in it, with what it was about."""
+        assert dispatch(["pause", "--json", "--config", str(config)]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer.pop("time").endswith("Z")
+        assert answer == {
+            "command": "pause",
+            "told": ["paused: traffic stays as it is; `rollout resume` goes on"],
+            "deployment": "other",
+            "paused": True,
+            "exit_code": 0,
+        }
+
+    def test_what_is_printed_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A command that prints by itself breaks no line of JSON, also between two answers."""
+
+        def run() -> int:
+            sys.stdout.write("one\n")
+            hand_out()
+            sys.stdout.write("two three\n")
+            raise Misuse("no")
+
+        with pytest.raises(Misuse):
+            answered("x", run, as_json=True)
+        first, last = map(json.loads, capsys.readouterr().out.splitlines())
+        assert first["told"] == ["one"]
+        assert (last["told"], last["error"], last["exit_code"]) == (["two three"], "no", 2)
 
 
 class TestProcess:

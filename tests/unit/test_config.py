@@ -280,3 +280,22 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A file that is not there is a mistake of the call, told with its path."""
     with pytest.raises(Misuse, match=r"nowhere\.toml cannot be read"):
         load(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "message"),
+    [
+        ('webhook = "ftp://x"', "webhook", 'it must be "env:NAME" or "file:PATH"'),
+        ('webhook = "https://me:secret@x/"', "webhook", "it must be a URL without user and"),
+        ('apprise = ["slack://secret"]', "apprise", 'it must be "env:NAME" or "file:PATH"'),
+        ('headers = { Authorization = "x" }', "headers", 'it must be "env:NAME" or "file:PATH"'),
+        ('events = ["routing", "x"]', "events", "'x' is not one of routing, rollback, block, "),
+    ],
+)
+def test_a_secret_does_not_stand_in_the_file(line: str, place: str, message: str) -> None:
+    """It is refused with its place, and is not in the message."""
+    with pytest.raises(Misuse) as caught:
+        parse(f"{V2}[notify]\n{line}\n")
+    assert f"notify.{place}" in str(caught.value)
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -15,9 +15,9 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *sorted(ROOT.glob("docs/*.md")),
 ]
-TOP = "workers|client|metrics|grafana|bench|docs|tests|rollout|stack"
+TOP = "workers|client|metrics|grafana|bench|docs|examples|tests|rollout|stack"
 PATH = re.compile(rf"(?:{TOP})/[\w./*-]*|[\w.-]+\.(?:toml|conf|md|lock)|Makefile")
-EXAMPLES = {"workers/builds/v3.py", "workers/programs/worker-v3.ini"}
+EXAMPLES = {"workers/builds/v3.py", "workers/programs/worker-v3.ini", "shop.toml", "pay.toml"}
 """What a reader is to make."""
 
 

@@ -101,7 +101,7 @@ class TestDeploymentMetrics:
 
     def test_status_is_one_for_the_status_it_has_and_zero_for_all_others(self) -> None:
         """Every status of a version has a series, and exactly the one it has is 1."""
-        metrics = DeploymentMetrics(now=lambda: NOW)
+        metrics = DeploymentMetrics("greetings", now=lambda: NOW)
         metrics.saw(observation(), "v2")
         found = series(metrics)["temporal_worker_deployment_version_status"]
         assert len(found) == 4 * 8
@@ -114,7 +114,7 @@ class TestDeploymentMetrics:
 
     def test_target_ratios_are_the_shares_of_new_runs(self) -> None:
         """A ramp at 10 % gives the ramping version 0.1, the current one 0.9, any other 0."""
-        metrics = DeploymentMetrics(now=lambda: NOW)
+        metrics = DeploymentMetrics("greetings", now=lambda: NOW)
         metrics.saw(observation(), "v2")
         assert series(metrics)["temporal_worker_deployment_version_target_ratio"] == {
             version_labels("v0"): 0.0,
@@ -125,7 +125,7 @@ class TestDeploymentMetrics:
 
     def test_only_the_drained_version_is_safe_to_stop(self) -> None:
         """Safe to stop is 1 for a drained version without open runs, and 0 for all others."""
-        metrics = DeploymentMetrics(now=lambda: NOW)
+        metrics = DeploymentMetrics("greetings", now=lambda: NOW)
         metrics.saw(observation(), "v2")
         found = series(metrics)["temporal_worker_deployment_version_safe_to_stop"]
         assert found == {
@@ -137,14 +137,14 @@ class TestDeploymentMetrics:
 
     def test_nothing_is_safe_to_stop_by_an_old_observation(self) -> None:
         """Where the observation itself is old it proves nothing, however lately it came in."""
-        metrics = DeploymentMetrics(now=lambda: NOW + timedelta(seconds=31))
+        metrics = DeploymentMetrics("greetings", now=lambda: NOW + timedelta(seconds=31))
         metrics.saw(observation(), "v2")
         found = series(metrics)["temporal_worker_deployment_version_safe_to_stop"]
         assert set(found.values()) == {0.0}
 
     def test_what_is_not_known_has_no_series(self) -> None:
         """Open runs, workers and the time of draining are absent, not zero, where unknown."""
-        metrics = DeploymentMetrics(now=lambda: NOW)
+        metrics = DeploymentMetrics("greetings", now=lambda: NOW)
         metrics.saw(observation(), "v2")
         found = series(metrics)
         prefix = "temporal_worker_deployment_version"
@@ -158,7 +158,7 @@ class TestDeploymentMetrics:
 
     def test_routing_changes_carry_the_time_and_the_version_that_took_the_place(self) -> None:
         """A routing change is a time per kind; one that left the place empty has no build id."""
-        metrics = DeploymentMetrics(now=lambda: NOW)
+        metrics = DeploymentMetrics("greetings", now=lambda: NOW)
         name = "temporal_worker_deployment_routing_change_time_seconds"
         current = (NOW - timedelta(minutes=5)).timestamp()
         ramping = (NOW - timedelta(seconds=30)).timestamp()
@@ -172,30 +172,34 @@ class TestDeploymentMetrics:
 
     def test_one_failed_read_leaves_no_gap_but_says_so(self) -> None:
         """After a read that failed `up` is 0 at once, and the versions stay for a while."""
-        metrics = DeploymentMetrics(clock := Clock(), now=lambda: NOW)
+        metrics = DeploymentMetrics("greetings", clock := Clock(), now=lambda: NOW)
         metrics.saw(observation(), "v2")
-        assert series(metrics)["temporal_worker_deployment_up"] == {labels(): 1.0}
+        assert series(metrics)["temporal_worker_deployment_up"] == {
+            labels(deployment_name="greetings"): 1.0
+        }
         metrics.missed()
         clock.seconds += STALE_AFTER - 1
         found = series(metrics)
-        assert found["temporal_worker_deployment_up"] == {labels(): 0.0}
+        assert found["temporal_worker_deployment_up"] == {labels(deployment_name="greetings"): 0.0}
         assert "temporal_worker_deployment_version_status" in found
 
     def test_stale_versions_disappear(self) -> None:
         """Without a fresh observation only `up` 0, the last one's time and its age are left."""
-        metrics = DeploymentMetrics(clock := Clock(), now=lambda: NOW)
+        metrics = DeploymentMetrics("greetings", clock := Clock(), now=lambda: NOW)
         metrics.saw(observation(), "v2")
         clock.seconds += STALE_AFTER
         assert series(metrics) == {
-            "temporal_worker_deployment_up": {labels(): 0.0},
-            "temporal_worker_deployment_last_observation_time_seconds": {labels(): NOW.timestamp()},
-            "rollout_observation_age_seconds": {labels(): 0.0},
+            "temporal_worker_deployment_up": {labels(deployment_name="greetings"): 0.0},
+            "temporal_worker_deployment_last_observation_time_seconds": {
+                labels(deployment_name="greetings"): NOW.timestamp()
+            },
+            "rollout_observation_age_seconds": {labels(deployment_name="greetings"): 0.0},
         }
 
     def test_before_the_first_observation_it_is_down(self) -> None:
         """An exporter that never reached Temporal serves `up` 0 and nothing else."""
-        assert series(DeploymentMetrics(now=lambda: NOW)) == {
-            "temporal_worker_deployment_up": {labels(): 0.0}
+        assert series(DeploymentMetrics("greetings", now=lambda: NOW)) == {
+            "temporal_worker_deployment_up": {labels(deployment_name="greetings"): 0.0}
         }
 
 

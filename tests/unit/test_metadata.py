@@ -16,11 +16,14 @@ ALL = {
     "fingerprint": "c0de",
     "behavior": "pinned",
     "behavior_exceptions": "Poll auto-upgrade",
+    "workflows": "Order\nPoll",
     "blocked": "c0de rolled back to v1 by command",
     "unblocked": "c0de by rollout.toml",
     "verified.v1": "c0de passed",
     "verified.v1.1": "c0de run 7 breaks on v2",
     "gate_round": "2",
+    "rollout.host/web-1": "a beat",
+    "rollout.wanted": "what the hosts are told",
 }
 
 
@@ -35,10 +38,13 @@ class TestReading:
             fingerprint="c0de",
             behavior="pinned",
             behavior_exceptions="Poll auto-upgrade",
+            workflows="Order\nPoll",
             blocked=Note("c0de", "rolled back to v1 by command"),
             unblocked=Note("c0de", "by rollout.toml"),
             verified={"v1": Note("c0de", "passed"), "v1.1": Note("c0de", "run 7 breaks on v2")},
             gate_round=2,
+            hosts={"web-1": "a beat"},
+            wanted="what the hosts are told",
         )
 
     def test_nothing_is_known_of_a_version_without_any(self) -> None:

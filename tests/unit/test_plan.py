@@ -36,6 +36,7 @@ from rollout.core.observation import (
     Version,
 )
 from rollout.core.plan import plan
+from rollout.core.takeover import UNTRIED
 from tests.support.synthetic_deployment import (
     ME,
     T0,
@@ -689,6 +690,26 @@ class TestGate:
         assert len(synthetic.history) == 2
         assert routing(synthetic) == []
 
+    def test_a_workflow_that_the_build_has_not_is_not_tried_again(self) -> None:
+        """Its code is what it is: the first try that says so blocks, and names what to mend."""
+        lacking = GateRun("q", 1, "failed", "unable to find workflow type: X", lacks_workflow=True)
+        observation = seen(V1, V2, current="v1", current_changed_at=LONG_AGO, gates=(lacking,))
+        decided = plan(config(more=GATE), observation, T0, ME)
+        assert (decided.phase, decided.actions) == ("blocked", ())
+        assert decided.reason.startswith("the gate of v2 cannot pass: this build has no workflow ")
+        assert "(unable to find workflow type: X); name one that it has" in decided.reason
+
+    def test_a_workflow_that_the_build_does_not_list_is_not_even_tried(self) -> None:
+        """Its workers have declared what they can run; one that they have is tried."""
+        for listed, phase in ((("A", "B"), "blocked"), (("A", "Smoke"), "progressing")):
+            target = replace(V2, workflows=listed)
+            observation = seen(V1, target, current="v1", current_changed_at=LONG_AGO)
+            decided = plan(config(more=GATE), observation, T0, ME)
+            assert decided.phase == phase
+            assert bool(decided.actions) == (phase == "progressing")
+            said = "this build has no workflow Smoke (it has A, B)"
+            assert (said in decided.reason) == (phase == "blocked")
+
     def test_a_running_gate_is_waited_for(self) -> None:
         """While a try runs nothing is started and nothing is routed."""
         running = GateRun("q", 1, "running")
@@ -741,6 +762,27 @@ class TestVerification:
         assert synthetic.run(off, 5).phase == "complete"
         assert not [action for _, action in synthetic.history if isinstance(action, Verify)]
 
+    def test_a_build_without_a_replay_command_gets_nothing(self) -> None:
+        """Each way out is named, one of them is said in rollout.toml."""
+        synthetic = self.synthetic()
+        synthetic.verify_outcome = f"{UNTRIED}v1.1 has no replay command"
+        decided = synthetic.run(config("all-at-once", target="v1.1"), 30)
+        assert decided == Plan(
+            "blocked",
+            "v1.1 has no replay command, then `rollout retry v1.1`; or deploy it as incompatible, "
+            'or set without_replay = "warn" in [verify]',
+        )
+        assert routing(synthetic) == []
+        warn = config("all-at-once", target="v1.1", more='[verify]\nwithout_replay = "warn"')
+        assert synthetic.run(warn, 5).phase == "complete"
+
+    def test_what_breaks_is_not_let_through_as_untried(self) -> None:
+        """Whoever lets pass what cannot be tried does not let pass what was tried."""
+        synthetic = self.synthetic()
+        synthetic.verify_outcome = "order-1 breaks at event 12"
+        warn = config("all-at-once", target="v1.1", more='[verify]\nwithout_replay = "warn"')
+        assert synthetic.run(warn, 30).phase == "blocked"
+
 
 class TestAutoUpgrade:
     """Runs that move by themselves are replayed before they can."""
@@ -779,6 +821,18 @@ class TestAutoUpgrade:
         assert routing(synthetic) == []
         synthetic.change("v1", open_runs=2)
         assert synthetic.run(config("all-at-once"), 3).phase == "complete"
+
+    def test_without_a_replay_command_they_hold_it_up(self) -> None:
+        """It is said how many there are, and that they may finish first."""
+        synthetic = self.synthetic()
+        synthetic.verify_outcome = f"{UNTRIED}v2 has no replay command"
+        decided = synthetic.run(config("all-at-once"), 30)
+        assert decided == Plan(
+            "blocked",
+            "v1 has 4 auto-upgrade runs, which would move: v2 has no replay command, then "
+            "`rollout retry v2`; or let them finish first, or set "
+            'without_replay = "warn" in [verify]',
+        )
 
     def test_unknown_is_not_none(self) -> None:
         """Where they cannot be told from pinned ones nothing begins."""

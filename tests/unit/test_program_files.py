@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rollout.base.exit import Misuse
+from rollout.base.home import Home
 from rollout.base.listeners import is_free
 from rollout.base.settings import PORTS, ROOT
 from rollout.supervision.fleet.program_files import NewWorker, free_port, program_name, taken_ports
@@ -42,6 +44,14 @@ class TestText:
         ) in worker.render(9105)
         assert worker.name == "worker-1.0+b"
         assert program_name("1.0+b:2") == "worker-1.0+b-2"
+
+    def test_one_sha_of_several_services(self, tmp_path: Path) -> None:
+        """In a home that was set up the deployment is part of the name, in a checkout it is not."""
+        own = Home(tmp_path, tmp_path, tmp_path / "s.conf", tmp_path, is_set_up=True)
+        assert program_name("3f9c2ab", "shop", own) == "worker-shop-3f9c2ab"
+        assert program_name("3f9c2ab", "shop", replace(own, is_set_up=False)) == "worker-3f9c2ab"
+        with pytest.raises(Misuse, match="deployment name 'a b' cannot stand in a program file"):
+            program_name("3f9c2ab", "a b", own)
 
     def test_its_own_text_is_known_again(self, tmp_path: Path) -> None:
         """The port is read from a file of this worker, and from no other."""

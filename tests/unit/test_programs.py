@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -202,3 +203,72 @@ class TestInvocation:
 def test_the_first_program_counts() -> None:
     """What stands behind an interpreter belongs to it, though it is a program's name."""
     assert find_start(["python", "x.py", "prometheus"]).kind == "other"
+
+
+CONTRACT = {"TEMPORAL_DEPLOYMENT_NAME": "shop", "TEMPORAL_WORKER_BUILD_ID": "3f9c2ab"}
+
+
+class TestContract:
+    """Programs that say which version they run in their ``environment=``."""
+
+    @pytest.mark.parametrize(
+        "start",
+        [
+            "/srv/shop/bin/worker",
+            "node worker.js --port http --metrics-port x --build-id 9 --managed",
+            ".venv/bin/python -m shop.worker",
+            "java -jar worker.jar",
+            "python -m rollout launch ./worker --deployment other",
+        ],
+    )
+    def test_any_command_is_a_worker_by_its_environment(self, start: str) -> None:
+        """Whatever it is written in; and its own flags are not taken for ours."""
+        told = {"ROLLOUT_METRICS_PORT": "9201", "ROLLOUT_STRATEGY": "compatible"}
+        found = command(start, {**CONTRACT, **told, "ROLLOUT_TASK_QUEUE": "orders"}, BUILD_ID="v9")
+        assert (found.kind, found.is_runner, found.complaint) == ("worker", False, None)
+        assert (found.build_id, found.deployment, found.versioning) == (
+            *("3f9c2ab", "shop"),
+            "deployment",
+        )
+        assert (found.metrics_port, found.ports) == (9201, (9201,))
+        assert (found.strategy, found.task_queue, found.managed) == ("compatible", "orders", True)
+        assert [each.build_id for each in workers([found.program])] == ["3f9c2ab"]
+
+    def test_both_names_are_needed_and_no_empty_one(self) -> None:
+        """Half a name is none: nobody could say which version it runs."""
+        for name, value in CONTRACT.items():
+            assert command("./worker", {**CONTRACT, name: ""}).kind == "other"
+            assert command("./worker", {name: value}).kind == "other"
+
+    def test_the_environment_of_the_reader_makes_nothing_a_worker(self) -> None:
+        """A shell that has the variables, in a worker's own terminal, changes no other program."""
+        assert command("./worker", {}, **CONTRACT).kind == "other"
+        assert command("./worker", None, **CONTRACT).kind == "other"
+
+    def test_a_program_that_is_known_by_its_command_stays_what_it_is(self) -> None:
+        """Also where [supervisord] sets the variables for all of its programs."""
+        assert command("prometheus --web.listen-address=:9090", CONTRACT).kind == "prometheus"
+        assert command("rollout run", CONTRACT).kind == "controller"
+
+    def test_flags_of_our_own_worker_go_before_the_variables(self) -> None:
+        """A `rollout worker` takes them where it is told nothing else."""
+        found = command("rollout worker --build-id v7 --deployment orders", CONTRACT)
+        assert (found.build_id, found.deployment, found.is_runner) == ("v7", "orders", True)
+        found = command("rollout worker --strategy compatible", CONTRACT)
+        assert (found.build_id, found.deployment, found.is_runner) == ("3f9c2ab", "shop", True)
+
+    def test_a_worker_without_a_metrics_port_has_none(self) -> None:
+        """No scrape target is made for it."""
+        assert command("./worker", CONTRACT).metrics_port is None
+        assert command("./worker", {**CONTRACT, "ROLLOUT_METRICS_PORT": ""}).ports == ()
+
+    def test_a_port_that_is_none_is_told(self) -> None:
+        """Not passed over, which would leave the worker out of the metrics in silence."""
+        found = command("./worker", {**CONTRACT, "ROLLOUT_METRICS_PORT": "http"})
+        assert found.complaint == "http is not a port"
+
+    def test_what_a_running_supervisord_was_started_with_is_not_guessed(self) -> None:
+        """Only the program's own variables count where this process's may be others."""
+        program = Program("p", "p", "rollout worker", environment={}, from_files=False)
+        assert read(program, {"BUILD_ID": "v9"}).build_id is None
+        assert read(replace(program, from_files=True), {"BUILD_ID": "v9"}).build_id == "v9"

@@ -50,7 +50,7 @@ def deployment() -> SyntheticDeployment:
 async def take(deployment: SyntheticDeployment, build_id: str, *obstacles: Exception) -> None:
     """Let a worker of ``build_id`` take its place."""
     routing = cast("Routing", Played(deployment, list(obstacles)))
-    await take_place(routing, "d", "q", build_id, shortest=0.001)
+    await take_place(routing, "d", ["q"], build_id, shortest=0.001)
 
 
 def refused(status: RPCStatusCode) -> RPCError:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import json
 import signal
 import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -54,11 +55,14 @@ _PROMETHEUS_TIMEOUT = 2.0
 
 def watch(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``rollout watch``."""
+    parser.add_argument(
+        "--json", action="store_true", help="for scripts: an object a line, one for each change"
+    )
     parser.set_defaults(run=_watch)
 
 
 async def _watch(arguments: argparse.Namespace) -> int:
-    return await show(arguments.config, Console(highlight=False))
+    return await show(arguments.config, Console(highlight=False), as_json=arguments.json)
 
 
 async def show(
@@ -67,10 +71,12 @@ async def show(
     *,
     interval: float = 1.0,
     workflow_type: str | None = None,
+    as_json: bool = False,
 ) -> int:
     """Show the rollout on ``console`` every ``interval`` seconds until Ctrl-C or SIGTERM; 0 then.
 
-    The real shares are of ``workflow_type``, by default the one that completes most often.
+    With ``as_json`` each change is an object on a line, with ``at`` and ``text``. The real shares
+    are of ``workflow_type``, by default the one that completes most often.
     Raises `Misuse` where the configuration is wrong at the start; broken later, the last
     good one stays in force.
     """
@@ -84,10 +90,11 @@ async def show(
         loop.add_signal_handler(number, ended.set)
     reading = asyncio.create_task(watcher.read_on(interval))
     try:
-        if console.is_terminal and not console.is_dumb_terminal:
+        if console.is_terminal and not console.is_dumb_terminal and not as_json:
             await _draw(watcher, console, interval, ended, reading)
         else:
-            await _tell(watcher, console, interval, ended, reading)
+            say = _json_line if as_json else _line_on(console)
+            await _tell(watcher, say, interval, ended, reading)
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
@@ -115,16 +122,12 @@ async def _draw(
 
 async def _tell(
     watcher: _Watcher,
-    console: Console,
+    say: Callable[[datetime, str], None],
     interval: float,
     ended: asyncio.Event,
     reading: asyncio.Task[None],
 ) -> None:
     """One line a change: of the versions at first, then of what happens."""
-
-    def say(at: datetime, text: str) -> None:
-        console.print(f"{at:%H:%M:%S} {text}", soft_wrap=True, markup=False, highlight=False)
-
     told = Lines()
     while True:
         view = watcher.view()
@@ -132,6 +135,17 @@ async def _tell(
             say(at, text)
         if await _over(ended, reading, interval):
             return
+
+
+def _line_on(console: Console) -> Callable[[datetime, str], None]:
+    def say(at: datetime, text: str) -> None:
+        console.print(f"{at:%H:%M:%S} {text}", soft_wrap=True, markup=False, highlight=False)
+
+    return say
+
+
+def _json_line(at: datetime, text: str) -> None:
+    print(json.dumps({"at": at.isoformat(), "text": text}), flush=True)
 
 
 async def _over(ended: asyncio.Event, reading: asyncio.Task[None], seconds: float) -> bool:

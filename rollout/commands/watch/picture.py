@@ -26,6 +26,8 @@ _STATUS_STYLES = {
 _PHASE_STYLES = {"blocked": "bold red", "paused": "bold yellow", "complete": "bold green"}
 _PROCESS_STYLES = {"FATAL": "bold red", "BACKOFF": "red", "EXITED": "red", "RUNNING": ""}
 _WIDE = 100
+_HOSTS_WIDE = 80
+"""Columns below which there is no room for the hosts."""
 
 
 def render(
@@ -118,9 +120,13 @@ def _table(view: View, width: int, glyphs: Glyphs) -> Table:
     table.add_column("NEW RUNS", no_wrap=True)
     table.add_column("OPEN", no_wrap=True, min_width=4)
     table.add_column("WORKERS", no_wrap=True)
+    with_hosts = width >= _HOSTS_WIDE and view.rows[0].hosts is not None
+    if with_hosts:
+        table.add_column("HOSTS", no_wrap=True)
     table.add_column("LAST MIN", no_wrap=True)
     for row in view.rows:
-        table.add_row(*_cells(row, wide, glyphs))
+        cells = _cells(row, wide, glyphs)
+        table.add_row(*cells[:5], *([Text(row.hosts or "")] if with_hosts else []), *cells[5:])
     return table
 
 

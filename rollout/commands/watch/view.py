@@ -10,6 +10,7 @@ from datetime import datetime
 from rollout.controller.past import Event
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
+from rollout.core.hosts import hosts_shown
 from rollout.core.observation import Observation, Version
 from rollout.core.shares import real_samples, real_share
 from rollout.core.steps import StepMark, step_marks
@@ -37,6 +38,8 @@ class Row:
     p95: float | None
     """Seconds."""
     verdict: Verdict
+    hosts: str | None = None
+    """On how many hosts it runs; None where there are no others."""
 
     @property
     def is_quiet(self) -> bool:
@@ -131,6 +134,7 @@ def view_of(
                 failures=traffic.failures.get(version.build_id),
                 p95=traffic.p95.get(version.build_id),
                 verdict=safe_to_stop(seen, version.build_id, target, now),
+                hosts=None if seen.hosts == () else hosts_shown(seen, version.build_id),
             )
             for version in seen.versions
         ),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
 
 from rollout.base.exit import Failure, Misuse
-from rollout.base.last_words import last_words
 from rollout.base.listeners import is_free
 from rollout.supervision import conf as supervisor_conf
+from rollout.supervision.fleet.code_check import refuse_code
 from rollout.supervision.fleet.loading import Loader
 from rollout.supervision.fleet.program_files import NewWorker, free_port, shown, taken_ports, unseen
 from rollout.supervision.programs import Command, read
@@ -17,7 +16,6 @@ from rollout.supervision.rpc import Supervisor
 
 __all__ = ["Admission", "refuse_mistakes"]
 
-_CHECK_SECONDS = 60.0
 _FILES = re.compile(r"^\[include\][^\[]*?^files\s*[=:]\s*", re.MULTILINE)
 
 
@@ -28,6 +26,13 @@ class Admission:
         self._supervisor = supervisor
         self._loader = loader
         self._worker = worker
+
+    async def port_already(self, wanted: int | None) -> int | None:
+        """The port of the program where the same was added before; None where it was not."""
+        port = self._worker.port_in(self._loader.file(self._worker.name))
+        if port is None or wanted not in (None, port):
+            return None
+        return port if await self._loader.members({self._worker.name}) else None
 
     async def refuse_existing(self) -> None:
         """Raise `Failure` where the build has a program, or the program's name is in use."""
@@ -58,35 +63,8 @@ class Admission:
         """Raise `Misuse` or `Failure` where the build's own command refuses its options or code."""
         if self._worker.app is None and not (root / "workers" / "__main__.py").exists():
             raise Misuse("which workflows? give --app MODULE")
-        code, reason = await self._checked(root)
-        if code:
-            raise (Misuse if code == Misuse.code else Failure)(reason)
-
-    async def _checked(self, root: Path) -> tuple[int, str]:
-        """The exit code of the build's own check, and why it refused."""
-        python = root / ".venv" / "bin" / "python"
-        worker = self._worker
-        try:
-            checking = await asyncio.create_subprocess_exec(
-                *(str(python), "-m", *worker.module.split(), *worker.words, "--check"),
-                cwd=root,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-            )
-        except FileNotFoundError as error:
-            raise Failure(f"{python} is missing; run `make setup`") from error
-        try:
-            _, said = await asyncio.wait_for(checking.communicate(), _CHECK_SECONDS)
-        except (TimeoutError, asyncio.TimeoutError) as error:
-            raise Failure(f"the check of the build took more than {_CHECK_SECONDS:g} s") from error
-        finally:
-            if checking.returncode is None:
-                checking.kill()
-                await checking.wait()
-        lines = said.decode(errors="replace").strip().splitlines()
-        reason = last_words(lines) or (lines[-1] if lines else "its check said nothing")
-        return checking.returncode or 0, reason
+        python, worker = root / ".venv" / "bin" / "python", self._worker
+        await refuse_code([str(python), "-m", *worker.module.split(), *worker.words], root)
 
     async def port(self, wanted: int | None) -> int:
         """The port for its metrics: ``wanted``, or the first free one.
@@ -153,7 +131,7 @@ def _problems_with(conf: Path, file: Path, text: str) -> list[str]:
 def _including(conf: Path, candidate: Path) -> str:
     """The text of ``conf``, which includes ``candidate`` as well."""
     text, found = _FILES.subn(
-        lambda match: f"{match[0]}{candidate.relative_to(conf.parent)} ",
+        lambda match: f"{match[0]}{candidate.absolute()} ",
         conf.read_text(encoding="utf-8"),
         count=1,
     )

@@ -7,38 +7,37 @@ the middle of one can begin again: a second call finishes what the first began.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rollout.base.exit import Failure
-from rollout.base.files import replace
-from rollout.base.last_words import last_words
+from rollout.base.home import home_of
 from rollout.base.settings import DEFAULT_DEPLOYMENT, ROOT
-from rollout.base.waiting import until
 from rollout.supervision.fleet import program_files
-from rollout.supervision.fleet.admission import Admission, refuse_mistakes
+from rollout.supervision.fleet.admission import Admission
+from rollout.supervision.fleet.command_addition import CommandAddition
+from rollout.supervision.fleet.command_worker import CommandWorker
 from rollout.supervision.fleet.loading import BUSY, Loader
 from rollout.supervision.fleet.program_files import NewWorker, shown
+from rollout.supervision.fleet.scaling import Scaling
+from rollout.supervision.fleet.starting import AddedProgram, Starting, last_words_in
 from rollout.supervision.programs import Command, Program, read, workers
 from rollout.supervision.rpc import Supervisor
 
-__all__ = ["AddedProgram", "Fleet"]
+__all__ = ["AddedProgram", "Fleet", "ScaledBuild"]
 
 _STOP_SECONDS = 120.0
-_LOG_TAIL = 16_384
+_START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class AddedProgram:
-    """A worker program that has just been added."""
+class ScaledBuild:
+    """The programs of a build, by what became of them."""
 
-    name: str
-    """As `supervisorctl` calls it."""
-    file: Path
-    metrics_port: int
-    log_file: Path
+    stayed: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
 
 
 class Fleet:
@@ -57,9 +56,10 @@ class Fleet:
     ) -> None:
         self._supervisor = supervisor
         self._loader = Loader(supervisor, root)
+        self._starting = Starting(self._loader)
         self._root = root
         self._deployment = deployment
-        self._logs = root / "var" / "log"
+        self._logs = home_of(root).logs
 
     async def add(  # noqa: PLR0913 - each is one flag of a command
         self,
@@ -77,24 +77,94 @@ class Fleet:
 
         ``registered`` answers whether the server knows the worker and it polls; it
         is asked again and again for ``seconds``. ``flags`` are further words for
-        the worker. Raises `Misuse` or `Failure` with nothing changed; or `Failure`
-        that names the log, with the program left as it is, where the worker does
-        not come up.
+        the worker. A program that is there as it is to be is success. Raises `Misuse`
+        or `Failure` with nothing changed; or `Failure` that names the log, with the
+        program left as it is, where the worker does not come up.
         """
         worker = NewWorker(
             build_id, strategy, self._deployment, app=app, task_queue=task_queue, flags=tuple(flags)
         )
         admission = Admission(self._supervisor, self._loader, worker)
-        await admission.refuse_existing()
-        await admission.refuse_code(self._root)
-        async with self._loader.alone():
+        if await admission.port_already(metrics_port) is None:
             await admission.refuse_existing()
-            port = await admission.port(metrics_port)
-            await self._load(worker, port)
+            await admission.refuse_code(self._root)
+        async with self._loader.alone():
+            port = await admission.port_already(metrics_port)
+            existed = port is not None
+            if port is None:
+                await admission.refuse_existing()
+                port = await admission.port(metrics_port)
+                await self._starting.load(worker.name, worker.render(port))
+            else:
+                await self._supervisor.start(worker.name)
         file = self._loader.file(worker.name)
-        added = AddedProgram(worker.name, file, port, self._logs / f"{worker.name}.log")
-        await self._until_up(added, build_id, registered, seconds)
+        log_file = self._logs / f"{worker.name}.log"
+        added = AddedProgram(worker.name, file, port, log_file, existed)
+        await self._starting.until_up(added, build_id, registered, seconds)
         return added
+
+    async def add_command(
+        self,
+        worker: CommandWorker,
+        *,
+        registered: Callable[[bool], Awaitable[bool]] | None = None,
+        seconds: float = 60.0,
+    ) -> tuple[AddedProgram, ...]:
+        """Write and load what is missing of the worker's programs, and wait until they poll.
+
+        ``registered`` answers whether the build is polled for; it is told whether a process was
+        started, so that one who polled before says nothing. Programs that are there as they are to
+        be are success. Raises as `add` does; and `Failure` where one of the build is there
+        otherwise.
+        """
+        adding = CommandAddition(self._supervisor, self._loader, worker, self._logs)
+        async with self._loader.alone():
+            programs = await adding.programs()
+            running = {each.namespec for each in await self._supervisor.processes() if each.pid}
+            for program in programs:
+                if program.existed:
+                    await self._loader.update(program.name)
+                else:
+                    await self._starting.load(program.name, program.text, worker.mode)
+                await self._supervisor.start(program.name)
+        added = tuple(
+            AddedProgram(
+                program.name,
+                self._loader.file(program.name),
+                program.port,
+                self._logs / f"{program.name}.log",
+                existed=program.existed,
+            )
+            for program in programs
+        )
+        started = not running.issuperset(worker.names)
+
+        async def polled_for() -> bool:
+            return registered is None or await registered(started)
+
+        for each in added:
+            await self._starting.until_up(each, worker.build_id, polled_for, seconds)
+        return added
+
+    async def scale(self, build_id: str, processes: int) -> ScaledBuild:
+        """Have ``processes`` of the build's worker run, and touch none of those that stay.
+
+        The last are stopped and removed first, each drained as by any stop. Raises `Failure`
+        where its programs were not written by `add`.
+        """
+        scaling = Scaling(self._supervisor, self._loader, self._deployment, build_id)
+        async with self._loader.alone():
+            plan = await scaling.plan(processes)
+            for program in plan.more:
+                await self._starting.load(program.name, program.text, program.mode)
+        await self._stop(plan.fewer, _STOP_SECONDS)
+        async with self._loader.alone():
+            for name in plan.fewer:
+                self._loader.file(name).unlink(missing_ok=True)
+                await self._loader.update(name)
+        more = tuple(each.name for each in plan.more)
+        await self._until_they_stay(more, _START_SECONDS)
+        return ScaledBuild(plan.stay, more, plan.fewer)
 
     async def stop(
         self, build_id: str, *, wait: bool = True, seconds: float = _STOP_SECONDS
@@ -116,11 +186,7 @@ class Fleet:
         # supervisord takes a start of what is still stopping, and does nothing.
         await self._loader.until_none(names, ("STOPPING",), seconds)
         await asyncio.gather(*map(self._supervisor.start, names))
-        await self._loader.until_none(names, ("STARTING",), seconds)
-        for process in await self._supervisor.processes():
-            if process.namespec in names and process.state != "RUNNING":
-                last = _last_words(self._logs / f"{process.name}.log")
-                raise Failure(f"{process.namespec} does not stay up ({process.state}){last}")
+        await self._until_they_stay(names, seconds)
         return names
 
     async def remove(self, build_id: str, *, seconds: float = _STOP_SECONDS) -> tuple[str, ...]:
@@ -151,11 +217,12 @@ class Fleet:
         mine = [each for each in after if self._runs(each, build_id)]
         # A first try that died after it had deleted a file leaves its program loaded;
         # once supervisord has read its files again, only the name tells what it runs.
-        gone = {each.program.group for each in before if self._runs(each, build_id)}
-        gone.add(program_files.program_name(build_id))
-        gone -= {each.program.group for each in after if each.kind == "worker"}
+        gone = {_group(each) for each in before if self._runs(each, build_id)}
+        name = program_files.program_name(build_id, self._deployment)
+        gone |= {name, *(g for g in map(_group, before) if program_files.process_number(g, name))}
+        gone -= {_group(each) for each in after if each.kind == "worker"}
         files = [file for each in mine for file in self._files_of(each.program)]
-        return files, {each.program.group for each in mine} | gone
+        return files, {*map(_group, mine)} | gone
 
     def _runs(self, command: Command, build_id: str) -> bool:
         mine = (self._deployment, build_id)
@@ -172,6 +239,13 @@ class Fleet:
             )
         return names
 
+    async def _until_they_stay(self, names: Sequence[str], seconds: float) -> None:
+        await self._loader.until_none(names, ("STARTING",), seconds)
+        for process in await self._supervisor.processes():
+            if process.namespec in names and process.state != "RUNNING":
+                last = last_words_in(self._logs / f"{process.name}.log")
+                raise Failure(f"{process.namespec} does not stay up ({process.state}){last}")
+
     async def _stop(self, names: Sequence[str], seconds: float) -> None:
         await asyncio.gather(*map(self._supervisor.stop, names))
         if seconds:
@@ -187,64 +261,11 @@ class Fleet:
             f"`supervisorctl update {program.group}`"
         )
 
-    async def _load(self, worker: NewWorker, port: int) -> None:
-        """Write the file and have supervisord take it; where it does not, all is as before."""
-        file, text = self._loader.file(worker.name), worker.render(port)
-        refuse_mistakes(self._loader.conf, file, text)
-        replace(file, text)
-        try:
-            await self._loader.update(worker.name)
-            if not await self._loader.members({worker.name}):
-                raise Failure(  # noqa: TRY301 - undone as any other failure is
-                    f"supervisord has not taken {shown(file)}: its configuration needs "
-                    "`files = workers/programs/*.ini` in [include], and to be this folder's"
-                )
-        except BaseException:
-            file.unlink(missing_ok=True)
-            with contextlib.suppress(Failure):
-                await self._loader.update(worker.name)
-            raise
-
-    async def _until_up(
-        self,
-        added: AddedProgram,
-        build_id: str,
-        registered: Callable[[], Awaitable[bool]] | None,
-        seconds: float,
-    ) -> None:
-        told = f"see {shown(added.log_file)}"
-        undo = f"`rollout retire {build_id}` removes it again"
-
-        async def is_up() -> bool:
-            states = {each.state for each in await self._loader.members({added.name})}
-            if states <= {"FATAL", "STOPPED"}:
-                state = "does not stay up" if "FATAL" in states else "has been stopped or removed"
-                last = _last_words(added.log_file)
-                raise Failure(f"{added.name} {state}{last}; {told}; {undo}")
-            if not states <= {"STARTING", "RUNNING"}:
-                return False
-            return registered is None or await registered()
-
-        if not await until(is_up, seconds):
-            last = _last_words(added.log_file)
-            raise Failure(
-                f"{added.name} runs, but the server has not had {build_id} polling within "
-                f"{seconds:g} s{last}; {told}; {undo}"
-            )
-
     async def _drop_logs(self, groups: Iterable[str]) -> None:
         described = [each.log_file for each in await self._supervisor.config() if each.log_file]
         loaded = [self._logs / f"{each.name}.log" for each in await self._supervisor.processes()]
         program_files.drop_logs(self._logs, groups, {*described, *loaded})
 
 
-def _last_words(log_file: Path) -> str:
-    """``, saying: ...`` with the last failure that the program told; empty where it told none."""
-    try:
-        with log_file.open("rb") as log:
-            log.seek(max(0, log_file.stat().st_size - _LOG_TAIL))
-            lines = log.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    told = last_words(lines)
-    return f", saying: {told}" if told else ""
+def _group(command: Command) -> str:
+    return command.program.group

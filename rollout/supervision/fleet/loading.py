@@ -11,6 +11,7 @@ import structlog
 
 from rollout.base.exit import Failure
 from rollout.base.files import alone_patiently
+from rollout.base.home import home_of
 from rollout.base.waiting import until
 from rollout.supervision import conf as supervisor_conf
 from rollout.supervision.fleet import program_files
@@ -32,13 +33,15 @@ class Loader:
 
     def __init__(self, supervisor: Supervisor, root: Path) -> None:
         self._supervisor = supervisor
-        self._lock_file = root / "var" / "run" / "programs.lock"
-        self.conf = root / "supervisord.conf"
-        self.folder = root / "workers" / "programs"
+        home = home_of(root)
+        self._suffix = home.program_suffix
+        self._lock_file = home.state / "run" / "programs.lock"
+        self.conf = home.supervisord_conf
+        self.folder = home.programs
 
     def file(self, program: str) -> Path:
         """Where the file of ``program`` is, or would be."""
-        return self.folder / f"{program}.ini"
+        return self.folder / f"{program}{self._suffix}"
 
     @contextlib.asynccontextmanager
     async def alone(self, seconds: float = _LOCK_SECONDS) -> AsyncIterator[None]:

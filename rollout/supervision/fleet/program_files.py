@@ -16,9 +16,10 @@ from pathlib import Path
 from supervisor.options import UnhosedConfigParser
 
 from rollout.base.exit import Failure, Misuse
+from rollout.base.home import Home
 from rollout.base.listeners import is_free
 from rollout.base.names import valid_build_id, valid_deployment
-from rollout.base.settings import PORTS
+from rollout.base.settings import HOME, PORTS
 from rollout.base.settings import port as port_of
 from rollout.supervision.programs import Program, possible_ports
 
@@ -27,6 +28,8 @@ __all__ = [
     "drop_logs",
     "free_port",
     "own_sections",
+    "process_name",
+    "process_number",
     "program_name",
     "shown",
     "sweep",
@@ -54,6 +57,7 @@ stdout_logfile_backups = 2
 """
 _PORTS = range(9103, 10_000)  # 9101 and 9102 are the shipped builds' own
 _NEW = ".new"
+_ENDINGS = (".ini", ".conf")  # as a supervisord.conf's include pattern has it
 _LOG_KEPT_SECONDS = 7 * 24 * 3600.0
 # No blank, quote, ; # % or $: in a program file supervisord or the launcher would
 # take each of them for something else than itself.
@@ -65,14 +69,33 @@ _TOLD = (
 )
 
 
-def program_name(build_id: str) -> str:
+def program_name(build_id: str, deployment: str | None = None, home: Home = HOME) -> str:
     """What supervisord calls the worker of ``build_id``: ``worker-`` and the build id.
 
-    A colon becomes a minus sign, for in supervisord's names it parts group and
-    program; nothing else that a build id may hold needs changing. Raises `Misuse`
+    In a home that was set up the name of ``deployment`` stands between the two: one git sha may
+    be the build of several services. A colon becomes a minus sign, for in supervisord's names it
+    parts group and program; nothing else that a build id may hold needs changing. Raises `Misuse`
     for what is no build id.
     """
-    return f"worker-{_fits(valid_build_id(build_id), 'build id').replace(':', '-')}"
+    build = _fits(valid_build_id(build_id), "build id").replace(":", "-")
+    scope = f"{_fits(deployment, 'deployment name')}-" if deployment and home.is_set_up else ""
+    return f"worker-{scope}{build}"
+
+
+def process_name(program: str, number: int) -> str:
+    """What supervisord calls the process ``number``, from 1, of the worker called ``program``.
+
+    No build id has an ``@`` in a program's name.
+    """
+    return program if number == 1 else f"{program}@{number}"
+
+
+def process_number(name: str, program: str) -> int | None:
+    """Which process of the worker called ``program`` is called ``name``; None: none of its."""
+    base, mark, number = name.partition("@")
+    if base != program or (mark and not re.fullmatch(r"[1-9][0-9]*", number)):
+        return None
+    return int(number or "1")
 
 
 def _fits(name: str, what: str) -> str:
@@ -124,7 +147,7 @@ class NewWorker:
     @property
     def name(self) -> str:
         """What supervisord calls it."""
-        return program_name(self.build_id)
+        return program_name(self.build_id, self.deployment)
 
     @property
     def module(self) -> str:
@@ -187,7 +210,7 @@ def own_sections(folder: Path, section: str) -> list[Path]:
     delete, nor to rewrite.
     """
     found = []
-    for file in sorted(folder.glob("*.ini")):
+    for file in sorted(each for each in folder.glob("*") if each.suffix in _ENDINGS):
         sections = _sections(file)
         if section not in sections:
             continue

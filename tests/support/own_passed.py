@@ -1,0 +1,3 @@
+"""What a workflow and an activity share where the sandbox passes this module through."""
+
+TOKEN = object()
