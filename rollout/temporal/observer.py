@@ -199,9 +199,11 @@ def _version(
         workers=polled.alive,
         returning=polled.returning,
         worker_hosts=polled.hosts,
+        worker_processes=polled.processes,
         queues=None if polled.alive is None else polled.queues,
         told=mine.told,
         process=mine.state,
+        processes=mine.processes,
         partly_stopped=mine.partly_stopped,
         started_at=mine.started_at,
     )

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rollout.base.exit import Failure
-from rollout.core.observation import STARTABLE, STRATEGIES, Told
+from rollout.base.exit import Failure, Misuse
+from rollout.core.observation import STARTABLE, STRATEGIES, Processes, Told
+from rollout.supervision.fleet.program_files import process_number, program_name
 from rollout.supervision.programs import Command, workers
 from rollout.supervision.rpc import Process, Supervisor
 from rollout.temporal.rpc import latest
 
 __all__ = ["NO_PROGRAMS", "Programs", "programs_by_build"]
+
+
+_UP = ("STARTING", "RUNNING", "BACKOFF")
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,12 @@ class Programs:
     started_at: datetime | None = None
     pids: frozenset[int] = frozenset()
     told: Told = field(default_factory=Told)
+    processes: Processes | None = None
 
     @property
     def is_up(self) -> bool:
         """Whether a process of it runs or will, by itself."""
-        return self.state in ("STARTING", "RUNNING", "BACKOFF")
+        return self.state in _UP
 
     def may_run_workers(self) -> bool:
         """Whether a worker of it on this machine may be alive.
@@ -64,7 +69,19 @@ async def programs_by_build(
             build_id = program.build_id or ""
             by_build.setdefault(build_id, []).append(process)
             told[build_id] = _told(program)
-    return {build_id: _together(mine, told[build_id]) for build_id, mine in by_build.items()}
+    return {
+        build_id: _together(mine, told[build_id], _are_scalable(mine, build_id, deployment))
+        for build_id, mine in by_build.items()
+    }
+
+
+def _are_scalable(processes: Sequence[Process], build_id: str, deployment: str) -> bool:
+    """Whether their names are those that `rollout add` and `rollout scale` give."""
+    try:
+        name = program_name(build_id, deployment)
+    except Misuse:
+        return False
+    return all(process_number(each.namespec, name) is not None for each in processes)
 
 
 def _told(program: Command) -> Told:
@@ -75,7 +92,7 @@ def _told(program: Command) -> Told:
     return Told(strategy, program.fingerprint)
 
 
-def _together(processes: Sequence[Process], told: Told) -> Programs:
+def _together(processes: Sequence[Process], told: Told, scalable: bool) -> Programs:
     states = [process.state for process in processes]
     return Programs(
         "RUNNING" if "RUNNING" in states else states[-1],
@@ -83,4 +100,11 @@ def _together(processes: Sequence[Process], told: Told) -> Programs:
         latest(*(process.started_at for process in processes)),
         frozenset(process.pid for process in processes if process.pid),
         told,
+        Processes(
+            total=len(states),
+            running=states.count("RUNNING"),
+            up=sum(state in _UP for state in states),
+            changing=any(state != "RUNNING" and state not in STARTABLE for state in states),
+            scalable=scalable,
+        ),
     )
