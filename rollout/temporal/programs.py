@@ -8,8 +8,8 @@ from datetime import datetime
 
 from rollout.base.exit import Failure, Misuse
 from rollout.core.observation import STARTABLE, STRATEGIES, Processes, Told
-from rollout.supervision.fleet.program_files import process_number, program_name
-from rollout.supervision.programs import Command, workers
+from rollout.supervision.fleet.names import process_number, program_name
+from rollout.supervision.programs import Command, Program, commands, workers
 from rollout.supervision.rpc import Process, Supervisor
 from rollout.temporal.rpc import latest
 
@@ -29,6 +29,8 @@ class Programs:
     pids: frozenset[int] = frozenset()
     told: Told = field(default_factory=Told)
     processes: Processes | None = None
+    is_unread: bool = False
+    """Whether only the name of a program, whose file may not be read, tells of them."""
 
     @property
     def is_up(self) -> bool:
@@ -48,13 +50,20 @@ NO_PROGRAMS = Programs()
 
 
 async def programs_by_build(
-    supervisor: Supervisor | None, deployment: str, problems: list[str]
+    supervisor: Supervisor | None,
+    deployment: str,
+    problems: list[str],
+    unread: list[str] | None = None,
 ) -> dict[str, Programs]:
-    """The programs of each build of ``deployment``; a failure is added to ``problems``."""
+    """The programs of each build of ``deployment``; a failure is added to ``problems``.
+
+    What may be a program of it, and cannot be read, is added to ``unread``.
+    """
     if supervisor is None:
         return {}
     try:
-        programs = workers(await supervisor.config())
+        configured = await supervisor.config()
+        programs = workers(configured)
         processes = await supervisor.processes()
     except Failure as failure:
         problems.append(str(failure))
@@ -69,9 +78,31 @@ async def programs_by_build(
             build_id = program.build_id or ""
             by_build.setdefault(build_id, []).append(process)
             told[build_id] = _told(program)
-    return {
+    hidden = [
+        each.program
+        for each in commands(configured)
+        if each.kind == "other" and each.program.unread
+    ]
+    if unread is not None:
+        unread += [
+            f"cannot read {each.unread}: what {each.namespec} runs is unknown" for each in hidden
+        ]
+    return _by_name(hidden, deployment) | {
         build_id: _together(mine, told[build_id], _are_scalable(mine, build_id, deployment))
         for build_id, mine in by_build.items()
+    }
+
+
+def _by_name(hidden: Sequence[Program], deployment: str) -> dict[str, Programs]:
+    """Programs that nobody here may read about, by the build that `rollout add` names them for."""
+    try:
+        prefix = program_name("x", deployment)[:-1]
+    except Misuse:
+        return {}
+    return {
+        each.group.removeprefix(prefix).partition("@")[0]: Programs("UNKNOWN", is_unread=True)
+        for each in hidden
+        if each.group.startswith(prefix)
     }
 
 

@@ -24,7 +24,8 @@ from rollout.supervision.fleet.command_worker import (
     another_process,
     metrics_port_in,
 )
-from rollout.supervision.fleet.program_files import NewWorker, process_number
+from rollout.supervision.fleet.names import process_number
+from rollout.supervision.fleet.program_files import NewWorker
 from rollout.supervision.fleet.release_folder import folder_fingerprint
 from rollout.supervision.programs import Program, read
 from tests.support.examples import many

@@ -14,11 +14,9 @@ from rollout.base.listeners import is_free
 from rollout.supervision.fleet.command_addition import ProgramText
 from rollout.supervision.fleet.command_worker import another_process
 from rollout.supervision.fleet.loading import Loader
+from rollout.supervision.fleet.names import process_name, process_number, program_name
 from rollout.supervision.fleet.program_files import (
     free_port,
-    process_name,
-    process_number,
-    program_name,
     shown,
     taken_ports,
 )
