@@ -115,7 +115,11 @@ _SCRAPE = """\
 # For the scrape_configs of your Prometheus. The exporter keeps the two files up to date.
 scrape_configs:
   - job_name: worker
-    honor_labels: true # the target's build_id and deployment_name are on a worker's own series, too
+    # Which build it is the target says. What a worker says itself, in its SDK's spelling perhaps,
+    # would be there once more as exported_*.
+    metric_relabel_configs:
+      - action: labeldrop
+        regex: exported_(build_id|deployment_name)
     file_sd_configs:
       - files: [{targets}/workers.json]
   - job_name: rollout
