@@ -182,14 +182,14 @@ def test_from_nothing_to_a_retired_release(shop: Shop) -> None:
     _with_two_processes(shop)
     shop.run(commands()[2][0].replace("--processes 2", "--processes 1"))
     shop.run(commands()[2][1])
-    eventually(lambda: "worker-7d41e0c@2" in shop.pids(), seconds=60)
+    eventually(lambda: "worker-shop-7d41e0c@2" in shop.pids(), seconds=60)
     for run in second:
         run()
     assert shop.version("7d41e0c")["strategy"] == "incompatible"
     eventually(lambda: shop.status()["phase"] == "complete", seconds=120)
 
     # [scale]: as many as the current build had before it got traffic; that keeps one for its run.
-    old, new = "worker-3f9c2ab", "worker-7d41e0c"
+    old, new = "worker-shop-3f9c2ab", "worker-shop-7d41e0c"
     eventually(lambda: shop.pids().keys() == {"rollout", old, new, f"{new}@2"}, seconds=60)
 
     new, _, old = (run() for run in charged)
