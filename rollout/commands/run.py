@@ -24,6 +24,8 @@ from rollout.controller.identity import only_one, only_one_of_all, own_identity
 from rollout.controller.last_good import follow
 from rollout.controller.loop import control
 from rollout.controller.metrics import ControllerMetrics, Families
+from rollout.controller.notified import Notified
+from rollout.controller.notifying import Notifier
 from rollout.controller.published import Published
 from rollout.controller.publishing import Publisher
 
@@ -71,6 +73,7 @@ class _Controllers:
         self._registry = CollectorRegistry()
         self._families = Families(self._registry)
         self._published = Published()
+        self._notified = Notified(self._registry, asked_server().namespace)
 
     async def run(self, path: Path) -> None:
         """Follow the file at ``path``, or each of that folder, until told to stop."""
@@ -99,7 +102,9 @@ class _Controllers:
             after.callback(self._published.add(name, publisher))
             if self._number:
                 after.callback(_announce(publisher, name, self._number))
-            await control(client, file, metrics, publisher)
+            after.callback(self._notified.forget, name)
+            notifier = Notifier(name, self._notified.of(name))
+            await control(client, file, metrics, publisher, notifier)
 
 
 def _announce(publisher: Publisher, name: str, number: int) -> Callable[[], None]:

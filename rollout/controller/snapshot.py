@@ -37,7 +37,7 @@ __all__ = [
     "read",
 ]
 
-VERSION = 2
+VERSION = 3
 
 FRESH = 15.0
 """Seconds after which a reader looks for itself, rather than to show what the controller saw."""

@@ -26,6 +26,7 @@ from rollout.core.config import RolloutConfig
 from rollout.core.declared import declarations, is_being_declared, other_code
 from rollout.core.hosts import lacks_hosts, told_to_hosts
 from rollout.core.observation import Observation, Version
+from rollout.core.scale import lacks_processes, scaled
 from rollout.core.steps import gate_not_passed, next_step, objection, with_set
 from rollout.core.sunset import sunset
 from rollout.core.takeover import moving, not_verified, staying
@@ -71,7 +72,11 @@ def plan(
     if manager is None:
         return routed
     told: tuple[Action, ...] = (*declarations(seen), *told_to_hosts(config, seen))
-    planned: tuple[Action, ...] = (*routed.actions, *told, *sunset(config, seen, now))
+    planned: tuple[Action, ...] = (
+        *routed.actions,
+        *told,
+        *scaled(config, seen, now, sunset(config, seen, now)),
+    )
     actions = tuple(dict.fromkeys(planned))
     if actions and not seen.manager:
         actions = (ClaimManager(),)
@@ -103,12 +108,16 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime, held: float)
 def _on_its_hosts(config: RolloutConfig, seen: Observation, step: Plan) -> Plan:
     """``step``, but for more traffic, which waits until the target is on every host it has to be.
 
+    And there in as many processes as it is to have.
+
     What takes traffic away from it does not wait.
     """
     if not any(isinstance(action, SetRamp | SetCurrent) for action in step.actions):
         return step
     target = seen.version(config.deployment.target)
     if lacking := lacks_hosts(config.deployment.hosts, seen, target):
+        return Plan("waiting", _share(lacking, seen))
+    if lacking := lacks_processes(config, seen, target):
         return Plan("waiting", _share(lacking, seen))
     return step
 

@@ -130,8 +130,8 @@ def _make_workers(client: Client, app: App, options: Options, named: Identity) -
             Worker(
                 client,
                 task_queue=task_queue,
-                workflows=app.workflows,
-                activities=app.activities,
+                workflows=workflows,
+                activities=activities,
                 graceful_shutdown_timeout=options.drain,
                 build_id=named.build_id,
                 use_worker_versioning=named.use_worker_versioning,
@@ -139,6 +139,7 @@ def _make_workers(client: Client, app: App, options: Options, named: Identity) -
                 **own,
             )
             for task_queue in options.task_queues
+            for workflows, activities in (app.on(task_queue),)
         ]
     except (ValueError, TypeError, RuntimeError) as error:
         told = " ".join(str(error).split())

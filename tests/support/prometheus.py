@@ -73,10 +73,11 @@ def expositions(pages: Mapping[str, str]) -> Iterator[int]:
 
 
 class Prometheus:
-    """Prometheus in ``folder``, on copies of the shipped configuration and rules."""
+    """Prometheus in ``folder``, on copies of the shipped rules and configuration, or another."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: str | None = None) -> None:
         self._folder = folder
+        self._config = config or (_METRICS / "prometheus.yml").read_text()
         self.url = f"http://127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -92,7 +93,7 @@ class Prometheus:
         """Start it, and wait until it answers."""
         metrics = self._folder / "metrics"
         (metrics / "rules").mkdir(parents=True)
-        shutil.copy(_METRICS / "prometheus.yml", metrics)
+        (metrics / "prometheus.yml").write_text(self._config)
         for rules in (_METRICS / "rules").glob("*.yml"):
             shutil.copy(rules, metrics / "rules")
         with (self._folder / "prometheus.log").open("wb") as log:

@@ -22,6 +22,7 @@ from rollout.core.actions import (
     MoveRuns,
     Plan,
     RemoveProgram,
+    ScaleProgram,
     SetCurrent,
     SetRamp,
     StartGate,
@@ -32,7 +33,15 @@ from rollout.core.actions import (
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
 from rollout.core.held import Held
-from rollout.core.observation import BuildSample, GateRun, Measurements, Observation, Ramp, Version
+from rollout.core.observation import (
+    BuildSample,
+    GateRun,
+    Measurements,
+    Observation,
+    Processes,
+    Ramp,
+    Version,
+)
 from rollout.core.plan import plan
 from rollout.core.verdict import safe_to_stop
 from rollout.core.zeros import zeros
@@ -187,7 +196,9 @@ class SyntheticDeployment:
                 self.state = replace(self.state, manager=ME)
             case SetCurrent() | SetRamp() | ClearRamp():
                 self._apply_routing(action)
-            case StopProgram() | StartProgram() | RemoveProgram() | DeleteVersion():
+            case (
+                StopProgram() | StartProgram() | ScaleProgram() | RemoveProgram() | DeleteVersion()
+            ):
                 self._apply_to_program(action)
             case Declare() | JoinSet():
                 self._apply_declaration(action)
@@ -242,7 +253,7 @@ class SyntheticDeployment:
             self.change(build_id, first_activated_at=self.now)
 
     def _apply_to_program(
-        self, action: StopProgram | StartProgram | RemoveProgram | DeleteVersion
+        self, action: StopProgram | StartProgram | ScaleProgram | RemoveProgram | DeleteVersion
     ) -> None:
         target = action.build_id
         match action:
@@ -252,6 +263,9 @@ class SyntheticDeployment:
                 self.change(build_id, process="STOPPED", workers=0)
             case StartProgram(build_id):
                 self.change(build_id, process="RUNNING", workers=1)
+            case ScaleProgram(build_id, number):
+                here = Processes(number, number, number)
+                self.change(build_id, processes=here, worker_processes={"here": number})
             case RemoveProgram(build_id):
                 assert self.state.version(build_id).process == "STOPPED"
                 self.change(build_id, process=None)
