@@ -108,13 +108,18 @@ stdout_logfile = NONE
 _SCRAPE = """\
 # For the scrape_configs of your Prometheus. The exporter keeps the two files up to date.
 scrape_configs:
+  # No honor_labels here: which build a process runs, its target says, whatever its own series do.
   - job_name: worker
-    honor_labels: true # the target's build_id and deployment_name are on a worker's own series, too
+    metric_relabel_configs:
+      - action: labeldrop
+        regex: exported_(build_id|deployment_name)
     file_sd_configs:
       - files: [{targets}/workers.json]
+        refresh_interval: 5s
   - job_name: rollout
     file_sd_configs:
       - files: [{targets}/stack.json]
+        refresh_interval: 5s
 """
 
 
