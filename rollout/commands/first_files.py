@@ -115,16 +115,18 @@ _SCRAPE = """\
 # For the scrape_configs of your Prometheus. The exporter keeps the two files up to date.
 scrape_configs:
   - job_name: worker
-    # Which build it is the target says. What a worker says itself, in its SDK's spelling perhaps,
-    # would be there once more as exported_*.
+    # Which build it is the target says, so no honor_labels. What a worker says itself, in its SDK's
+    # spelling perhaps, would be there once more as exported_*.
     metric_relabel_configs:
       - action: labeldrop
         regex: exported_(build_id|deployment_name)
     file_sd_configs:
       - files: [{targets}/workers.json]
+        refresh_interval: 5s
   - job_name: rollout
     file_sd_configs:
       - files: [{targets}/stack.json]
+        refresh_interval: 5s
 """
 
 

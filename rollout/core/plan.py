@@ -39,6 +39,9 @@ ACTION_AGE = timedelta(seconds=15)
 """Nothing is done on a routing that was read longer ago, for it may have changed since; the other
 parts may be as old as a verdict allows."""
 
+_FIRST_BEAT = timedelta(seconds=75)
+"""Every SDK's own interval, with room for the start of its process and for our next look."""
+
 DECLARATION_TIME = timedelta(seconds=5)
 """A worker declares its strategy right after its version appears. One that has not by then never
 will (it is not ours), and counts as incompatible."""
@@ -209,7 +212,8 @@ def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
     if takes_over := moving(config, seen):
         return takes_over
     if seen.version(target).workers == 0 and not seen.stuck:
-        return Plan("waiting", f"{target} takes all new runs, but has no live worker")
+        lacking = _no_worker(seen, seen.version(target))
+        return Plan("waiting", f"{target} takes all new runs, but {lacking}")
     stay = [f"the runs of {v.build_id} stay: {why}" for v, why in staying(config, seen)]
     return _arrived_at(seen, f"{target} takes all new runs", *stay)
 
@@ -306,7 +310,7 @@ def _end_ramp(seen: Observation, target: str) -> Plan:
 def _lacking(config: RolloutConfig, seen: Observation, target: Version) -> str | None:
     """Which workers ``target`` lacks, so that new runs on it would wait; None: none."""
     if target.workers == 0:
-        return f"{target.build_id} has no live worker"
+        return f"{target.build_id} {_no_worker(seen, target)}"
     if config.deployment.ignore_missing_task_queues or seen.current is None:
         return None
     served = seen.version(seen.current).queues or frozenset()
@@ -314,6 +318,14 @@ def _lacking(config: RolloutConfig, seen: Observation, target: Version) -> str |
     if not missing:
         return None
     return f"{target.build_id} has no live worker on task queue {missing}, which {seen.current} has"
+
+
+def _no_worker(seen: Observation, version: Version) -> str:
+    """What it lacks; a process here that was just started may have said nothing to the server."""
+    started = version.started_at
+    if version.process != "RUNNING" or started is None or seen.oldest - started > _FIRST_BEAT:
+        return "has no live worker"
+    return "has no live worker yet: an SDK sends its first heartbeat up to a minute after its start"
 
 
 def _share(reason: str, seen: Observation) -> str:

@@ -137,15 +137,13 @@ class TestScraping:
         By the jobs that `rollout init` writes; whatever a worker says of its build.
         """
         jobs = _SCRAPE.format(targets=tmp_path / "var" / "targets")
-        server = Prometheus(
-            tmp_path, f"global: {{scrape_interval: 2s, scrape_timeout: 2s}}\n{jobs}"
-        )
+        server = Prometheus(tmp_path)
         with expositions({"worker-v1": _worker_page("v_1")}) as port:
             alive = _group(port, "worker-v1", **_worker("v1"))
             dead = _group(port, "worker-v2", **_worker("v2"))  # answers 404
             server.write_targets("workers.json", [alive, dead])
             try:
-                server.start()
+                server.start(jobs)
                 eventually(lambda: _up(server) == {"v1": "1", "v2": "0"}, seconds=10)
                 found = server.query('temporal_num_pollers{poller_type="workflow_task"}')
                 assert [each["metric"]["build_id"] for each in found] == ["v1"]

@@ -73,11 +73,10 @@ def expositions(pages: Mapping[str, str]) -> Iterator[int]:
 
 
 class Prometheus:
-    """Prometheus in ``folder``, on copies of the shipped rules and configuration, or another."""
+    """Prometheus in ``folder``, on copies of the shipped configuration and rules, or on another."""
 
-    def __init__(self, folder: Path, config: str | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._config = config or (_METRICS / "prometheus.yml").read_text()
         self.url = f"http://127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -89,13 +88,15 @@ class Prometheus:
         new.write_text(json.dumps(groups))
         new.replace(path)
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
+    def start(self, scrape: str | None = None) -> None:
+        """Start it, and wait until it answers. ``scrape``: the ``scrape_configs`` of another."""
         metrics = self._folder / "metrics"
         (metrics / "rules").mkdir(parents=True)
-        (metrics / "prometheus.yml").write_text(self._config)
+        shutil.copy(_METRICS / "prometheus.yml", metrics)
         for rules in (_METRICS / "rules").glob("*.yml"):
             shutil.copy(rules, metrics / "rules")
+        if scrape is not None:
+            (metrics / "prometheus.yml").write_text(f"global: {{scrape_interval: 2s}}\n{scrape}")
         with (self._folder / "prometheus.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [

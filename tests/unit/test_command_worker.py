@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shlex
 import sys
 import tempfile
@@ -152,6 +153,16 @@ class TestProgramFile:
         found = read(as_read(text), {"ROLLOUT_METRICS_PORT": "9193"})
         assert (found.kind, found.metrics_port, found.ports) == ("worker", None, ())
         assert found.environ["ROLLOUT_METRICS_PORT"] == ""
+
+    def test_another_user_is_at_home_where_he_is(self, tmp_path: Path) -> None:
+        """Supervisord changes neither HOME nor USER with the user; --env may say otherwise."""
+        whose = pwd.getpwnam("nobody")
+        told = worker(tmp_path, user="nobody", variables={"USER": "shop"})
+        program = as_read(told.render(1, 9201, Path("/l.log")))
+        found = read(program, {"HOME": "/root", "LOGNAME": "root"}).environ
+        assert (found["HOME"], found["LOGNAME"]) == (whose.pw_dir, "nobody")
+        assert found["USER"] == "shop"
+        assert "HOME" not in worker(tmp_path).render(1, 9201, Path("/l.log"))
 
     def test_only_told_variables_make_it_private(self, tmp_path: Path) -> None:
         """The contract is no secret; what --env told may be one."""
