@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
-import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from rollout.agent.notes import Notes
 from rollout.base.exit import Failure
+from rollout.base.logger import get_logger
 from rollout.controller.loop import carry_out
 from rollout.controller.operator import Operator
 from rollout.controller.refusals import Refusals
@@ -43,7 +43,7 @@ from rollout.temporal.programs import programs_by_build
 
 __all__ = ["Telling", "follow", "local_plan"]
 
-log = structlog.get_logger("rollout.host")
+log = get_logger("rollout.host")
 
 _GLANCE = 2.0
 """Seconds in which a change of a program here is noticed, and then told at once."""

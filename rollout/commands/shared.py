@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
-from rollout.commands.world import is_elsewhere, supervisor_here
+from rollout.commands.world import is_elsewhere
 from rollout.controller.identity import own_identity
 from rollout.controller.nudge import nudge
 from rollout.controller.observing import observe_rollout
@@ -19,11 +19,17 @@ from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
+from rollout.supervision.rpc import Supervisor
 from rollout.temporal.observer import Observer
 
-__all__ = ["observe", "own", "readable", "see", "writer", "written"]
+__all__ = ["observe", "own", "readable", "see", "supervisor_here", "writer", "written"]
 
 T = TypeVar("T")
+
+
+def supervisor_here() -> Supervisor | None:
+    """The supervisord whose processes go with the server that is asked; None: none does."""
+    return None if is_elsewhere() else Supervisor()
 
 
 async def see(config: RolloutConfig, *, known: bool = True) -> tuple[Client, Observation]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-import structlog
 import tenacity
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base import logs
+from rollout.base.logger import get_logger
 
 __all__ = [
     "CHANGE_TIMEOUT",
@@ -23,7 +23,7 @@ __all__ = [
     "time_of",
 ]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 TIMEOUT = timedelta(seconds=5)
 """Of a call that reads."""

@@ -6,6 +6,7 @@ when a version drains, and what is refused.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -64,7 +65,7 @@ def config(
     more: str = "",
 ) -> RolloutConfig:
     """The shipped pace, towards ``target``; ``more`` is added to the file."""
-    return parse(
+    return _parsed(
         f"""
         [deployment]
         name = "d"
@@ -82,6 +83,12 @@ def config(
         {more}
         """
     )
+
+
+@functools.cache
+def _parsed(text: str) -> RolloutConfig:
+    """Read once: properties ask for the same few thousands of times."""
+    return parse(text)
 
 
 def version(build_id: str, status: str = "inactive", **known: object) -> Version:
@@ -152,8 +159,7 @@ class SyntheticDeployment:
         self.state = replace(
             self.state,
             versions=tuple(
-                replace(v, **values) if v.build_id == build_id else v  # type: ignore[arg-type]
-                for v in self.state.versions
+                _with(v, values) if v.build_id == build_id else v for v in self.state.versions
             ),
         )
 
@@ -162,8 +168,10 @@ class SyntheticDeployment:
         self._settle()
         counts = {v.build_id: v.holding for v in self.state.versions}
         self.zeros = zeros(self.zeros, counts, self.now)
-        for build_id in counts:
-            self.change(build_id, zero_since=self.zeros.get(build_id))
+        versions = (
+            _with(v, {"zero_since": self.zeros.get(v.build_id)}) for v in self.state.versions
+        )
+        self.state = replace(self.state, versions=tuple(versions))
         measurements = None
         if self.state.ramping and self.state.current:
             measurements = self.measure(target, self.state.current)
@@ -289,3 +297,10 @@ class SyntheticDeployment:
             if status != version.status:
                 since = self.now if status == "drained" else None
                 self.change(version.build_id, status=status, drained_since=since)
+
+
+def _with(version: Version, values: Mapping[str, object]) -> Version:
+    """``version`` with other ``values``; itself where they are its own."""
+    if all(getattr(version, name) == value for name, value in values.items()):
+        return version
+    return replace(version, **values)  # type: ignore[arg-type]
