@@ -242,11 +242,25 @@ def _perform(name: str, arguments: argparse.Namespace) -> int:
     with _telling_what_is_missing(name):
         outcome = arguments.run(arguments)
         if isinstance(outcome, Coroutine):
-            import asyncio  # noqa: PLC0415 - not every command needs it
-
-            outcome = asyncio.run(outcome)
+            outcome = _awaited(outcome)
     code: int = outcome
     return code
+
+
+def _awaited(outcome: Coroutine[Any, Any, int]) -> int:
+    """What a command that asks the server ends with. Raises `Failure` where it got no answer."""
+    import asyncio  # noqa: PLC0415 - not every command needs it
+
+    try:
+        return asyncio.run(outcome)
+    except Exception as error:
+        # Whoever has not loaded it has asked no server.
+        client = sys.modules.get("temporalio.service")
+        if client is None or not isinstance(error, client.RPCError):
+            raise
+        from rollout.temporal.rpc import sentence  # noqa: PLC0415 - it was loaded already
+
+        raise Failure(sentence(error)) from error
 
 
 def _arguments(

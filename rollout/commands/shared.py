@@ -21,6 +21,7 @@ from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.supervision.rpc import Supervisor
 from rollout.temporal.observer import Observer
+from rollout.temporal.rpc import sentence
 
 __all__ = ["observe", "own", "readable", "see", "supervisor_here", "writer", "written"]
 
@@ -84,12 +85,12 @@ def writer(seen: Observation) -> str:
 async def written(deployment: str, change: Awaitable[T], build_id: str = "") -> T:
     """What ``change``, of ``build_id``, returns; the controller here looks at what became of it.
 
-    Raises `Failure` with the server's words where it refuses.
+    Raises `Failure` with the server's words where it refuses, or where nobody knows whether it did.
     """
     try:
         return await change
     except RPCError as error:
-        raise Failure(f"the server refused: {error.message}") from error
+        raise Failure(sentence(error)) from error
     finally:
         if not is_elsewhere():
             nudge(deployment, build_id)

@@ -20,6 +20,7 @@ __all__ = [
     "Throttled",
     "latest",
     "patiently",
+    "sentence",
     "time_of",
 ]
 
@@ -39,6 +40,16 @@ WITHOUT_ANSWER = (
     RPCStatusCode.UNKNOWN,
 )
 """How a call ends that the server may have carried out all the same."""
+
+
+def sentence(error: RPCError) -> str:
+    """What a person is told of a call that ended with ``error``: a timeout is no refusal."""
+    if error.status in WITHOUT_ANSWER:
+        return (
+            f"the server did not answer ({error.message}): what was asked for may have been done "
+            "all the same; `rollout status` tells"
+        )
+    return f"the server refused: {error.message}"
 
 
 @dataclass
