@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout.base.settings import PORTS
+from tests.support.forking import run_forked
 from tests.support.supervisord import PrivateSupervisord
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually
@@ -134,14 +135,6 @@ def plain(**more: str) -> dict[str, str]:
 def _rollout(
     folder: Path, environ: Mapping[str, str], *words: str, code: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "rollout", *words],
-        cwd=folder,
-        env=dict(environ),
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    done = run_forked(["rollout", *words], cwd=folder, env=environ, timeout=90)
     assert done.returncode == code, done.stdout + done.stderr
     return done
