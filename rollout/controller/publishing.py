@@ -30,6 +30,8 @@ class Publisher:
 
     def __init__(self, server: Server, config_file: Path) -> None:
         self._config: RolloutConfig | None = None
+        self._text = ""
+        self._decided_on: RolloutConfig | None = None
         self._log: LogTail | None = None
         self._last = Snapshot(
             pid=os.getpid(),
@@ -51,12 +53,16 @@ class Publisher:
         self._config = intent.config
         if self._log is None:  # the name stays: a controller follows no other
             self._log = LogTail(settings.LOG_DIR, intent.config.deployment.name)
-        self._change(config=intent.text, config_problem=intent.problem)
+        self._text = intent.text
+        self._change(config_problem=intent.problem)
 
     def round(self, seen: Observation, decided: Plan) -> None:
         """What was seen, and what is to be done about it as the intent is."""
+        # Not before: the plan that is served until then was made of what was wanted before.
+        self._decided_on = self._config
         target = self._config.deployment.target if self._config else ""
-        self._change(observation=seen, decided=Decision.of(decided, target), unread=None)
+        decision = Decision.of(decided, target)
+        self._change(observation=seen, decided=decision, unread=None, config=self._text)
 
     def changed(self) -> None:
         """Something was done, or may have been: the look before does not show it."""
@@ -98,7 +104,8 @@ class Publisher:
 
     def status(self) -> dict[str, Any] | None:
         """The document of ``rollout status --json``; None before a first look has succeeded."""
-        last, config = self._last, self._config
+        last = self._last
+        config = self._config if last.unread else self._decided_on
         if config is None or last.observation is None or last.decided is None:
             return None
         source = Source("controller", last.address, told_by(last, config))

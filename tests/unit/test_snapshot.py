@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from rollout.base.server import Server, asked_server
+from rollout.commands.looking import plan_of
+from rollout.controller.intent import Intent
 from rollout.controller.nudge import nudge
 from rollout.controller.places import run_file
 from rollout.controller.snapshot import Unanswered, read
-from rollout.core.config_file import parse
+from rollout.core.config_file import load, parse
 from rollout.core.plan import plan
 from rollout.core.status_document import Source, status_document
 from tests.support.answering import CONFIG, Controller, observation
@@ -96,6 +98,15 @@ class TestRead:
             _, seen = read("shop-orders", controller.server, patience=5)
             looking.join()
             assert (datetime.now(timezone.utc) - seen.at).total_seconds() < 1
+
+    def test_an_edit_that_was_not_decided_on(self, controller: Controller) -> None:
+        """Until the next look a reader plans on it; the plan that is served is the one before."""
+        seen = controller.saw()
+        controller.file.write_text(f"{CONFIG}paused = true\n")
+        controller.publisher.intent(Intent(controller.file))
+        snapshot, _ = read("shop-orders", controller.server)
+        assert plan_of(snapshot, load(controller.file), seen).phase == "paused"
+        assert not controller.get("/api/v1/status")["deployments"][0]["paused"]
 
     def test_nobody(self, controller: Controller) -> None:
         """Gone with a clean end; killed; or with a file that is no file of ours."""
