@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
@@ -14,9 +15,12 @@ from client.score import Score
 from docs.source.markdown import code, sentence, table
 from rollout.base.settings import ROOT
 from rollout.controller.metrics import ControllerMetrics, Families
+from rollout.controller.reasons import Round
+from rollout.core.actions import Plan
 from rollout.core.config import Deployment, RolloutConfig
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.exporter.deployment import DeploymentMetrics
+from rollout.exporter.folders import FolderMetrics
 from rollout.exporter.processes import ProcessMetrics
 from rollout.prometheus.comparison import Comparison, questions
 from rollout.supervision.rpc import Process
@@ -64,22 +68,28 @@ def alerts() -> str:
 
 def _exporter() -> Iterator[Metric]:
     deployment, processes = DeploymentMetrics("greetings"), ProcessMetrics()
-    version = Version("v1", "drained", open_runs=0, workers=1, drained_since=_THEN)
-    seen = Observation(
-        "greetings", "default", _THEN, current="v1", ramping=Ramp("v2", 10),
-        current_changed_at=_THEN, ramping_changed_at=_THEN, versions=(version,),
-    )  # fmt: skip
-    deployment.saw(seen, "v1")
+    deployment.saw(_seen(), "v1")
     processes.saw([Process("worker-v1", "worker-v1", "EXITED", None, _THEN, 0, "")])
     yield from processes.collect()
     yield from deployment.collect()
+    yield from FolderMetrics(Path("none")).collect()
+
+
+def _seen() -> Observation:
+    version = Version("v1", "drained", open_runs=0, workers=1, drained_since=_THEN)
+    return Observation(
+        "greetings", "default", _THEN, current="v1", ramping=Ramp("v2", 10),
+        current_changed_at=_THEN, ramping_changed_at=_THEN, versions=(version,),
+    )  # fmt: skip
 
 
 def _controller() -> Iterable[Metric]:
     registry = CollectorRegistry()
-    served = ControllerMetrics(Families(registry), "greetings")
-    served.configured(RolloutConfig(deployment=Deployment(target="v1")))
-    served.reconciled("ok", "complete")
+    served = ControllerMetrics(Families(registry, "default"), "greetings")
+    config = RolloutConfig(deployment=Deployment(target="v1"))
+    served.configured(config)
+    served.program_files(tuple)
+    served.reconciled("ok", Round(config, _seen(), Plan("complete", ""), 0.0, _THEN))
     return registry.collect()
 
 
@@ -105,7 +115,10 @@ def _series(family: Metric) -> str:
 
 
 def _labels(family: Metric) -> str:
-    return ", ".join(dict.fromkeys(code(name) for each in family.samples for name in each.labels))
+    """Also of a family that has no series just now."""
+    named = getattr(family, "_labelnames", ())
+    found = [name for each in family.samples for name in each.labels]
+    return ", ".join(dict.fromkeys(map(code, (*named, *found))))
 
 
 def _used_of_the_sdk() -> list[str]:
