@@ -57,12 +57,12 @@ def metrics() -> str:
 
 
 def alerts() -> str:
-    """The alerts of metrics/rules/alerts.yml, and what is to be done."""
+    """The alerts of metrics/rules, each with what is to be done, and its runbook."""
     rows = []
-    for name, text in _parts("alerts.yml", "alert"):
+    for name, text in _parts("alerts_*.yml", "alert"):
         alert = _alert(text)
         told = _for_people(alert["summary"]), _for_people(alert["action"])
-        rows.append((code(name), alert["severity"], *told))
+        rows.append((f"[{name}](runbooks.md#{name.lower()})", alert["severity"], *told))
     return table(("alert", "severity", "summary", "what to do"), rows)
 
 
@@ -132,7 +132,7 @@ def _recordings() -> str:
     """What is recorded. A rule without ``by`` divides others of its level: their labels stay."""
     levels: dict[str, str] = {}
     rows = []
-    for name, text in _parts("recordings.yml", "record"):
+    for name, text in _parts("recordings*.yml", "record"):
         level = name.partition(":")[0]
         if by := re.search(r" by \(([^)]+)\)", text):
             levels.setdefault(level, ", ".join(map(code, by[1].split(", "))))
@@ -146,12 +146,13 @@ def _alert(text: str) -> dict[str, str]:
     return {key: " ".join(value.split()).strip('"') for key, value in found}
 
 
-def _parts(file: str, kind: str) -> Iterator[tuple[str, str]]:
-    """The name of each rule in a file, and the text that follows."""
-    _, *parts = re.split(rf"^ +- {kind}: ", (_RULES / file).read_text(), flags=re.MULTILINE)
-    for part in parts:
-        name, _, text = part.partition("\n")
-        yield name, text
+def _parts(files: str, kind: str) -> Iterator[tuple[str, str]]:
+    """The name of each rule in some files, and the text that follows."""
+    for path in sorted(_RULES.glob(files)):
+        _, *parts = re.split(rf"^ +- {kind}: ", path.read_text(), flags=re.MULTILINE)
+        for part in parts:
+            name, _, text = part.partition("\n")
+            yield name, text
 
 
 def _for_people(text: str) -> str:

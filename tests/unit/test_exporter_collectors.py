@@ -18,7 +18,13 @@ from rollout.exporter.deployment import STALE_AFTER, DeploymentMetrics
 from rollout.exporter.folders import FolderMetrics
 from rollout.exporter.listener import Event, listen, parse_tokens
 from rollout.exporter.processes import ProcessMetrics
-from rollout.exporter.targets import stack_targets, worker_targets, write_if_changed
+from rollout.exporter.targets import (
+    alertmanagers,
+    stack_targets,
+    temporal_targets,
+    worker_targets,
+    write_if_changed,
+)
 from rollout.supervision.programs import Program
 from rollout.supervision.rpc import Process
 from tests.support.scrape import Labels, Series, labels, parse
@@ -427,11 +433,36 @@ class TestTargets:
     def test_the_rest_of_the_stack_is_found_by_what_it_runs(self) -> None:
         """Exporter, load, Prometheus and rollout are targets, each under its job's name."""
         assert stack_targets(self.programs()) == [
-            {"targets": ["127.0.0.1:9192"], "labels": {"job": "exporter"}},
-            {"targets": ["127.0.0.1:9191"], "labels": {"job": "load"}},
-            {"targets": ["127.0.0.1:9090"], "labels": {"job": "prometheus"}},
-            {"targets": ["127.0.0.1:9193"], "labels": {"job": "rollout"}},
+            {"targets": [address], "labels": {"job": job, "program": job}}
+            for address, job in (
+                ("127.0.0.1:9192", "exporter"),
+                ("127.0.0.1:9191", "load"),
+                ("127.0.0.1:9090", "prometheus"),
+                ("127.0.0.1:9193", "rollout"),
+            )
         ]
+
+    def test_temporal_is_a_target_of_its_own(self) -> None:
+        """In a file of its own, for it is scraped less often; not where it serves no metrics."""
+        words = "temporal server start-dev --port 7233 --metrics-port 9190"
+        program, mute = Program("t", "t", words), Program("m", "m", "temporal server start-dev")
+
+        assert temporal_targets([program, mute]) == [
+            {"targets": ["127.0.0.1:9190"], "labels": {"job": "temporal", "program": "t"}}
+        ]
+        assert stack_targets([program]) == []
+
+    def test_alerts_go_to_each_alertmanager(self) -> None:
+        """One that supervisord runs is where Prometheus sends alerts, and scraped as well."""
+        words = "alertmanager --web.listen-address=127.0.0.1:9093"
+        programs = [*self.programs(), Program("alerts", "alerts", words)]
+
+        assert alertmanagers(self.programs()) == []
+        assert alertmanagers(programs) == [{"targets": ["127.0.0.1:9093"], "labels": {}}]
+        assert {
+            "targets": ["127.0.0.1:9093"],
+            "labels": {"job": "alertmanager", "program": "alerts"},
+        } in stack_targets(programs)
 
     def test_a_file_is_written_only_when_it_changes(self, tmp_path: Path) -> None:
         """The same targets again leave the file alone, and no temporary file stays behind."""
