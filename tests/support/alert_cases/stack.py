@@ -185,6 +185,39 @@ _SCRAPES = (
     ),
 )
 
+_DELIVERY = (
+    Case(
+        "AlertsNotDelivered",
+        "a webhook refuses them, for a while",
+        {
+            'alertmanager_notifications_failed_total{job="alertmanager", '
+            'instance="127.0.0.1:9093", integration="webhook"}': "0x12 0+1x36 36x80",
+            'alertmanager_notifications_failed_total{job="alertmanager", '
+            'instance="127.0.0.1:9093", integration="email"}': "0x128",
+        },
+        quiet=("1m", "10m"),
+        fires="4m",
+        labels={"job": "alertmanager", "instance": "127.0.0.1:9093", "integration": "webhook"},
+        summary=(
+            "35 messages about alerts could not be delivered within five minutes, by alertmanager."
+        ),
+    ),
+    Case(
+        "AlertsNotDelivered",
+        "the Alertmanager does not answer Prometheus",
+        {
+            'prometheus_notifications_errors_total{job="prometheus", instance="127.0.0.1:9090", '
+            'alertmanager="http://127.0.0.1:9093/api/v2/alerts"}': "0x60 60x60",
+        },
+        quiet=("4m",),
+        fires="7m",
+        labels={"job": "prometheus", "instance": "127.0.0.1:9090"},
+        summary=(
+            "60 messages about alerts could not be delivered within five minutes, by prometheus."
+        ),
+    ),
+)
+
 _DISKS = (
     Case(
         "DiskFilling",
@@ -225,4 +258,4 @@ _DISKS = (
     ),
 )
 
-CASES = (*_PROCESSES, *_SCRAPES, *_DISKS)
+CASES = (*_PROCESSES, *_SCRAPES, *_DELIVERY, *_DISKS)
