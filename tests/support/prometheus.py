@@ -101,6 +101,7 @@ class Prometheus:
                     tool("prometheus"),
                     f"--config.file={metrics / 'prometheus.yml'}",
                     f"--storage.tsdb.path={self._folder / 'data'}",
+                    "--rules.alert.resend-delay=2s",  # an Alertmanager may come later
                     f"--web.listen-address={self.url.removeprefix('http://')}",
                 ],
                 stdout=log,
