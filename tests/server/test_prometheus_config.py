@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -59,23 +58,6 @@ def _group(port: int, page: str, **labels: str) -> dict[str, Any]:
 
 def _worker(build: str) -> dict[str, str]:
     return {"build_id": build, "deployment_name": "greetings", "program": f"worker-{build}"}
-
-
-def _dashboard() -> dict[str, Any]:
-    board: dict[str, Any] = json.loads((ROOT / "grafana/dashboards/switchover.json").read_text())
-    return board
-
-
-def _panel_queries() -> dict[str, str]:
-    return {
-        f"{panel['title']} {target['refId']}": target["expr"].replace("$workflow_type", "Greeting")
-        for panel in _dashboard()["panels"]
-        for target in panel.get("targets", [])
-    }
-
-
-def _annotations() -> dict[str, str]:
-    return {each["name"]: each["expr"] for each in _dashboard()["annotations"]["list"]}
 
 
 class TestConfiguration:
@@ -143,48 +125,8 @@ class TestScraping:
                 server.stop()
 
 
-class TestQueries:
-    """Every expression that is shipped, on a real Prometheus."""
-
-    @pytest.mark.parametrize("name", _panel_queries())
-    def test_panel_returns_data(self, prometheus: Prometheus, name: str) -> None:
-        """The query parses and finds its series."""
-        expression = _panel_queries()[name]
-
-        eventually(lambda: prometheus.query(expression), seconds=20)
-
-    @pytest.mark.parametrize("name", sorted(_annotations().keys() - {"Process stops"}))
-    def test_annotation_returns_data(self, prometheus: Prometheus, name: str) -> None:
-        """The query parses and finds its series (Process stops has a test of its own)."""
-        eventually(lambda: prometheus.query(_annotations()[name]), seconds=20)
-
-    def test_process_stops_are_marked_once(self, tmp_path: Path) -> None:
-        """A stop is marked for 15 s from when it happened, and a start from nothing is not."""
-        test = {
-            "tests": [
-                {
-                    "interval": "5s",
-                    "input_series": [
-                        _process("stopped", "_x5 0x5 1x20"),
-                        _process("running", "_x5 1x5 0x20"),
-                    ],
-                    "promql_expr_test": [
-                        {"expr": _annotations()["Process stops"], "eval_time": when} | expected
-                        for when, expected in (
-                            ("40s", {"exp_samples": []}),
-                            ("60s", {"exp_samples": [{"labels": '{name="w"}', "value": 1}]}),
-                            ("90s", {"exp_samples": []}),
-                        )
-                    ],
-                }
-            ]
-        }
-        path = tmp_path / "stops.yml"
-        path.write_text(json.dumps(test))  # JSON is YAML too
-
-        done = _promtool("test", "rules", str(path))
-
-        assert done.returncode == 0, done.stdout + done.stderr
+class TestRules:
+    """Every rule that is shipped, on a real Prometheus."""
 
     def test_rules_evaluate_without_errors(self, prometheus: Prometheus) -> None:
         """Prometheus reports every rule as healthy after it has evaluated it."""
@@ -209,18 +151,6 @@ class TestQueries:
 
         assert len(named) > 10
         eventually(lambda: not missing(), seconds=20)
-
-    def test_shares_and_states_read_as_they_should(self, prometheus: Prometheus) -> None:
-        """v1's nine tenths show as such, and v2's state as the number of its name."""
-        queries = _panel_queries()
-        eventually(lambda: prometheus.query(queries["Get new runs A"]), seconds=20)
-
-        shares = _by_build(prometheus.query(queries["Get new runs A"]))
-        states = _by_build(prometheus.query(queries["Version states A"]))
-
-        assert shares == pytest.approx({"v1": 0.9, "v2": 0.1}, abs=0.02)
-        assert VERSION_STATES[int(states["v1"]) - 1] == "current"
-        assert VERSION_STATES[int(states["v2"]) - 1] == "ramping"
 
 
 class TestGraphPage:
@@ -268,17 +198,8 @@ def _shipped_config() -> str:
     return (ROOT / "metrics" / "prometheus.yml").read_text()
 
 
-def _process(state: str, values: str) -> dict[str, str]:
-    series = f'supervisord_process_state{{job="exporter",name="w",group="w",state="{state}"}}'
-    return {"series": series, "values": values}
-
-
 def _up(server: Prometheus) -> dict[str, str]:
     return {
         sample["metric"]["build_id"]: sample["value"][1]
         for sample in server.query('up{job="worker"}')
     }
-
-
-def _by_build(samples: list[dict[str, Any]]) -> dict[str, float]:
-    return {sample["metric"]["build_id"]: float(sample["value"][1]) for sample in samples}
