@@ -15,6 +15,7 @@ from client.score import Score
 from docs.source.markdown import code, sentence, table
 from rollout.base.settings import ROOT
 from rollout.controller.metrics import ControllerMetrics, Families
+from rollout.controller.notified import Notified
 from rollout.controller.reasons import Round
 from rollout.core.actions import Plan
 from rollout.core.config import Deployment, RolloutConfig
@@ -90,6 +91,7 @@ def _controller() -> Iterable[Metric]:
     served.configured(config)
     served.program_files(tuple)
     served.reconciled("ok", Round(config, _seen(), Plan("complete", ""), 0.0, _THEN))
+    Notified(registry, "default").of("greetings")
     return registry.collect()
 
 

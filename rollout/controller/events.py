@@ -6,9 +6,8 @@ records back as sentences.
 
 from __future__ import annotations
 
-import structlog
-
 from rollout.base.log_records import Record
+from rollout.base.logger import get_logger
 from rollout.core.actions import Action, Plan
 from rollout.core.unlearned import COULD_NOT_LEARN
 
@@ -30,7 +29,7 @@ __all__ = [
     "sentence",
 ]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _DONE = "done"
 _REFUSED = "refused"

@@ -25,6 +25,7 @@ __all__ = [
     "Phase",
     "Plan",
     "RemoveProgram",
+    "ScaleProgram",
     "SetCurrent",
     "SetRamp",
     "StartGate",
@@ -229,6 +230,22 @@ class StartProgram(_Traits):
 
 
 @dataclass(frozen=True)
+class ScaleProgram(_Traits):
+    """Have ``processes`` of a build's workers here, and touch none of those that stay."""
+
+    lasts = True
+    stands_apart = True
+    longest_pause = 30.0
+
+    build_id: str
+    processes: int
+
+    def __str__(self) -> str:
+        number = f"{self.processes} process{'' if self.processes == 1 else 'es'}"
+        return f"bring {self.build_id} to {number}"
+
+
+@dataclass(frozen=True)
 class RemoveProgram(_Traits):
     """Remove the program file of a build whose workers are stopped, and unload it."""
 
@@ -270,6 +287,7 @@ Action = (
     | TellHosts
     | StopProgram
     | StartProgram
+    | ScaleProgram
     | RemoveProgram
     | DeleteVersion
 )
@@ -297,6 +315,7 @@ Kind = Literal[
     "no_worker",  # nobody lives who could run the build
     "task_queue",  # nobody of the build polls one that the current build's workers poll
     "hosts",  # the build is not yet on each that it has to be on
+    "processes",  # the build has not yet as many as it is to have
     "undeclared",  # what the build's workers say of themselves is not known yet
     "unreadable",  # something that the plan needs could not be read or counted
     "observation_old",

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.support.alerts import alerts
+from tests.support.live_lint import LiveLint
 from tests.support.prometheus import fired
 from tests.support.scrape import scrape
 from tests.support.stack_clone import StackClone, stack_clone
@@ -105,9 +106,11 @@ def runs(clone: StackClone, query: str) -> int:
 def test_the_switchover(stack: StackClone) -> None:
     """v2 takes over step by step, v1 drains and is stopped; no run fails, and none crosses.
 
-    Nor does any alert fire, but the one that says that v1 was stopped too early.
+    Whatever the dashboards ask meanwhile is answered. Nor does any alert fire, but the one that
+    says that v1 was stopped too early.
     """
     began = time.time()
+    dashboards = LiveLint(f"http://127.0.0.1:{stack.ports['PROMETHEUS_PORT']}")
     eventually(lambda: stack.api_status()["ramping"], seconds=40)
     before = time.time()
 
@@ -118,6 +121,7 @@ def test_the_switchover(stack: StackClone) -> None:
     eventually(lambda: stack.api_status()["current"] == "v2", seconds=60)
     waiting = version(stack, "v1")["open_runs"]
     assert waiting > 0
+    dashboards.look()
     stopped_at = time.time()
     stack.supervisorctl("stop", "worker-v1")
     assert "open on v1" in against(stack, "v1")["open_runs"]
@@ -142,6 +146,8 @@ def test_the_switchover(stack: StackClone) -> None:
     assert late["v2"] > 3 * late.get("v1", 0)
     eventually(lambda: query(stack, 'up{job="worker"}')["v1"] == 0, seconds=10)
     assert query(stack, 'up{job="worker"}')["v2"] == 1
+    dashboards.look()
+    assert dashboards.problems() == []
     safe = "temporal_worker_deployment_version_safe_to_stop"
     assert query(stack, safe) == {"v1": 1, "v2": 0}
 
