@@ -40,7 +40,8 @@ A key or table that is not here is refused. The shipped file, with comments:
 [rollout.toml](../rollout.toml)."""
 
 _ALERTS = (
-    "In [metrics/rules/alerts.yml](../metrics/rules/alerts.yml). Words in capitals are labels."
+    "In [metrics/rules](../metrics/rules). Words in capitals are labels, N is the figure; each "
+    "alert's name leads to its runbook."
 )
 
 

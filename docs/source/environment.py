@@ -40,7 +40,9 @@ _PLACES = {
 _PORTS = {
     "TEMPORAL_PORT": "the embedded Temporal server",
     "TEMPORAL_UI_PORT": "its web UI",
+    "TEMPORAL_METRICS_PORT": "its metrics",
     "PROMETHEUS_PORT": "Prometheus",
+    "ALERTMANAGER_PORT": "Alertmanager",
     "GRAFANA_PORT": "Grafana",
     "WORKER_V1_METRICS_PORT": "metrics of the demo's v1",
     "WORKER_V2_METRICS_PORT": "metrics of the demo's v2",

@@ -20,6 +20,7 @@ from rollout.controller.each_file import for_each_file
 from rollout.controller.nudge import nudge
 from rollout.exporter.all_deployments import AllDeployments
 from rollout.exporter.deployment import DeploymentMetrics
+from rollout.exporter.folders import FolderMetrics
 from rollout.exporter.listener import Event, claim_stdout, listen, stdin_reader
 from rollout.exporter.loop import watch_deployment, watch_supervisor
 from rollout.exporter.own_starts import count_start
@@ -104,6 +105,7 @@ async def _run(options: argparse.Namespace) -> int:
     registry = CollectorRegistry()
     registry.register(processes)
     registry.register(deployments)
+    registry.register(FolderMetrics(settings.VAR))
     ProcessCollector(registry=registry)
     _serve(registry, options.port)
 

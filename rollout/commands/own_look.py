@@ -36,7 +36,9 @@ def _as_host(config: RolloutConfig, seen: Observation, decided: Plan) -> Plan:
     wanted = wanted_config(seen.deployment, seen.wanted)
     target = f" and wants {wanted.deployment.target}" if wanted else ""
     who = f"{seen.manager} decides{target}" if seen.manager else "nobody decides yet"
-    return Plan("waiting", f"{who}; this is a worker host, which routes nothing")
+    return Plan(
+        "waiting", f"{who}; this is a worker host, which routes nothing", kind="other_manager"
+    )
 
 
 def _own_warnings(config: RolloutConfig, seen: Observation) -> Iterator[str]:

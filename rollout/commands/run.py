@@ -72,7 +72,7 @@ class _Controllers:
         self._number = number
         self._lock = lock
         self._registry = CollectorRegistry()
-        self._families = Families(self._registry)
+        self._families = Families(self._registry, asked_server().namespace)
         self._published = Published()
         self._notified = Notified(self._registry, asked_server().namespace)
 
@@ -100,6 +100,7 @@ class _Controllers:
             metrics = ControllerMetrics(self._families, name)
             after.callback(metrics.forget)
             metrics.ages(lambda: publisher.observed_at)
+            metrics.program_files(lambda: publisher.machine_problems)
             after.callback(self._published.add(name, publisher))
             if self._number:
                 after.callback(_announce(publisher, name, self._number))

@@ -24,6 +24,7 @@ from rollout.controller.nudge import nudged, nudged_at
 from rollout.controller.observing import look
 from rollout.controller.operator import Operator
 from rollout.controller.publishing import Publisher
+from rollout.controller.reasons import Round
 from rollout.controller.refusals import Refusals
 from rollout.core.actions import Action, Plan
 from rollout.core.config import RolloutConfig
@@ -88,7 +89,9 @@ async def control(
             notifier.round(config, seen, decided, held_for)
             operator.drop(decided.actions)
             held_up = await carry_out(decided, operator, config, seen, refusals)
-            metrics.reconciled("refused" if held_up else "ok", decided.phase)
+            metrics.reconciled(
+                "refused" if held_up else "ok", Round(config, seen, decided, held_for, now)
+            )
             period = _longer(period) if held_up else _next_period(decided, last, observer.pace)
             last = decided.actions
         except RPCError as error:

@@ -48,6 +48,11 @@ class Publisher:
         seen = self._last.observation
         return seen.oldest if seen else None
 
+    @property
+    def machine_problems(self) -> Sequence[str]:
+        """What is wrong on this machine, whatever the server says, a sentence each."""
+        return self._last.standing
+
     def intent(self, intent: Intent) -> None:
         """What rollout.toml asks for, as the next round follows it."""
         self._config = intent.config

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 __all__ = [
+    "BLOCKS",
     "Action",
     "Block",
     "ClaimManager",
@@ -18,6 +19,7 @@ __all__ = [
     "Declare",
     "DeleteVersion",
     "JoinSet",
+    "Kind",
     "LiftBlock",
     "MoveRuns",
     "Phase",
@@ -302,6 +304,35 @@ Phase = Literal[
 ]
 
 
+Kind = Literal[
+    "routing",  # it changes, or is about to
+    "settling",  # the current build, before the target's first step
+    "pausing",  # at a step, as long as rollout.toml says
+    "held",  # at a step, by analysis
+    "short",  # at a step, for the target's workers do not keep up
+    "gate",
+    "replay",
+    "no_worker",  # nobody lives who could run the build
+    "task_queue",  # nobody of the build polls one that the current build's workers poll
+    "hosts",  # the build is not yet on each that it has to be on
+    "processes",  # the build has not yet as many as it is to have
+    "undeclared",  # what the build's workers say of themselves is not known yet
+    "unreadable",  # something that the plan needs could not be read or counted
+    "observation_old",
+    "new_runs_wait",
+    "moving",
+    "complete",
+    "paused",
+    "manual",
+    "rolled_back",
+    "other_code",  # the build id has come back with other code
+    "other_manager",  # somebody else routes the deployment
+]
+
+BLOCKS: tuple[Kind, ...] = ("rolled_back", "gate", "replay", "other_code", "other_manager")
+"""What a reason may be about where the phase is ``blocked``."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to do now, and the one sentence that says why, or why nothing."""
@@ -311,6 +342,8 @@ class Plan:
     actions: tuple[Action, ...] = field(default=())
     topic: Hashable = field(default=None, compare=False)
     """What stays equal while numbers in the reason run on, as in a countdown; None: the reason."""
+    kind: Kind = field(default="routing", compare=False)
+    """What the reason is about, in one of few words."""
     holds: bool = field(default=False, compare=False)
     """Whether analysis holds the step where it is, which `max_hold` bounds."""
 

@@ -30,6 +30,8 @@ _METRICS_FLAG: Mapping[Kind, str] = {
     "controller": "--metrics-port",
     "load": "--metrics-port",
     "prometheus": "--web.listen-address",
+    "alertmanager": "--web.listen-address",
+    "temporal": "--metrics-port",
 }
 _NUMBER = re.compile(r"(?<!\d)\d{4,5}(?!\d)")
 _UNSET = "${"

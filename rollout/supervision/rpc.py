@@ -66,6 +66,8 @@ class Process:
     """How it last ended (-1: by a signal); None while it runs, or where nobody knows."""
     spawn_error: str
     """Why it could not be started, or empty."""
+    stopped_at: datetime | None = None
+    """When it last ended, to the second; None where it never did."""
 
     @property
     def namespec(self) -> str:
@@ -264,6 +266,7 @@ def _process(info: dict[str, Any]) -> Process:
         ),
         exit_status=info["exitstatus"] if ended else None,
         spawn_error=info["spawnerr"],
+        stopped_at=datetime.fromtimestamp(info["stop"], tz=timezone.utc) if info["stop"] else None,
     )
 
 

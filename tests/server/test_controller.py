@@ -66,14 +66,15 @@ class TestRollout:
             "replacement": "no other version takes the new runs",
         }
         series = scrape(port)
-        assert series["rollout_phase"][labels(deployment_name=rollout.name, phase="complete")] == 1
-        assert (
-            series["rollout_target_info"][labels(deployment_name=rollout.name, build_id="v2")] == 1
-        )
-        assert (
-            series["rollout_reconciles_total"][labels(deployment_name=rollout.name, result="ok")]
-            > 5
-        )
+        of = {"namespace": "default", "deployment_name": rollout.name}
+        assert series["rollout_phase"][labels(**of, phase="complete")] == 1
+        assert series["rollout_target_info"][labels(**of, build_id="v2")] == 1
+        assert list(series["rollout_reason_since_seconds"]) == [
+            labels(**of, phase="complete", kind="complete")
+        ]
+        assert set(series["rollout_blocked"].values()) == {0.0}
+        assert series["rollout_program_files_ok"] == {labels(**of): 1}
+        assert series["rollout_reconciles_total"][labels(**of, result="ok")] > 5
         assert controller.stop() == 0
 
     def test_killed_and_started_again(self, rollout: Rollout) -> None:
@@ -180,7 +181,7 @@ class TestReaders:
             at = datetime.fromisoformat(document["observed_at"])
             assert 0 <= document["age_seconds"] < 10
             assert abs((datetime.now(timezone.utc) - at).total_seconds()) < 20
-        series, of = scrape(port), labels(deployment_name=rollout.name)
+        series, of = scrape(port), labels(namespace="default", deployment_name=rollout.name)
         assert series["rollout_config_ok"] == {of: 1}
         assert 0 < series["rollout_observation_age_seconds"][of] < 10
         assert "rollout_throttled_total" in series
