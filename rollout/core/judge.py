@@ -6,14 +6,15 @@ against it; everything between holds the traffic where it is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from rollout.base.durations import about
 from rollout.core.confidence import lower_bound, upper_bound
 from rollout.core.config import Analysis, Check
-from rollout.core.observation import BuildSample, Measurements
+from rollout.core.observation import Measurements
+from rollout.core.work import work_of
 
 __all__ = ["Judgement", "judge", "slowest_allowed"]
 
@@ -133,16 +134,8 @@ def _when_enough(samples: float, wanted: float, seconds: float) -> str:
     if seconds <= 0:
         return ""
     if samples < 1:
-        return f"; none came in {_about(seconds)}"
-    return f"; at this rate in about {_about((wanted - samples) * seconds / samples)}"
-
-
-def _about(seconds: float) -> str:
-    """A length of time in its largest unit, of which it has two or more."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{math.ceil(seconds)} s"
+        return f"; none came in {about(seconds)}"
+    return f"; at this rate in about {about((wanted - samples) * seconds / samples)}"
 
 
 def _slow(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
@@ -230,24 +223,16 @@ class _Rate:
 
 
 def _rates(seen: Measurements) -> tuple[_Rate, ...]:
-    def rate(what: str, failures: str, executions: str) -> _Rate:
-        def pair(sample: BuildSample) -> tuple[float, float]:
-            executed: float = getattr(sample, executions)
-            # Both are counted apart, a scrape may come between them.
-            return min(getattr(sample, failures), executed), executed
-
-        return _Rate(
-            what,
+    pairs = zip(work_of(seen, seen.target), work_of(seen, seen.current), strict=True)
+    return tuple(
+        _Rate(
+            mine.what,
             seen.target.build_id,
-            *pair(seen.target),
+            mine.failed,
+            mine.executed,
             seen.current.build_id,
-            *pair(seen.current),
+            usual.failed,
+            usual.executed,
         )
-
-    if seen.source == "server":
-        return (rate("runs", "workflow_failures", "workflows"),)
-    return (
-        rate("workflow tasks", "task_failures", "tasks"),
-        rate("activities", "activity_failures", "activities"),
-        rate("workflows", "workflow_failures", "workflows"),
+        for mine, usual in pairs
     )

@@ -145,6 +145,13 @@ class Supervisor:
         programs = [_program(info) for info in await self._call("getAllConfigInfo")]
         return self._environments.complete(programs, await self.pid())
 
+    async def main_log(self, most: int) -> str:
+        """The last ``most`` bytes of supervisord's own log, the first line perhaps not whole.
+
+        Raises `Failure` where it keeps none that can be read.
+        """
+        return cast(str, await self._call("readLog", -most, 0))
+
     async def start(self, name: str, *, wait: bool = False, timeout: float = 60.0) -> None:
         """Start ``name``; with ``wait`` return once it is RUNNING. Started already is fine."""
         limit = timeout if wait else self._timeout
@@ -183,7 +190,7 @@ class Supervisor:
         await self._call("shutdown", accept=_SHUTDOWN_STATE)
 
     async def _call(
-        self, method: str, *arguments: str | bool, accept: int = 0, timeout: float | None = None
+        self, method: str, *arguments: str | int, accept: int = 0, timeout: float | None = None
     ) -> Any:  # noqa: ANN401  (as XML-RPC sends it)
         """What supervisord answers; None where it refuses with the fault ``accept``."""
         body = xmlrpc.client.dumps(arguments, f"supervisor.{method}").encode()
@@ -256,7 +263,7 @@ class Supervisor:
         return await asyncio.open_connection(host, port or 80)
 
 
-def _refusal(fault: xmlrpc.client.Fault, arguments: tuple[str | bool, ...]) -> Failure:
+def _refusal(fault: xmlrpc.client.Fault, arguments: tuple[str | int, ...]) -> Failure:
     if fault.faultCode == _SHUTDOWN_STATE:
         return Failure("supervisord is shutting down")
     if fault.faultCode == _BAD_NAME:
