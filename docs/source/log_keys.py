@@ -43,7 +43,7 @@ _CONTROLLER = {
     "calls": "how often the server has said that it is asked too much",
     "changes": "what has changed in `rollout.toml`",
     "channel": "of a notification: `command`, `webhook` or which of `apprise`",
-    "outcome": "of a replay: `passed`, or what broke",
+    "outcome": "of a replay: `passed`, or what broke; of a rollout: how it ended",
     "phase": "as in `status`",
     "reason": "why, in a sentence",
     "source": "the build whose runs were replayed, or moved",
@@ -69,7 +69,7 @@ _HOST = {
     "host": "the worker host, as `rollout status` calls it",
 }
 _EXPORTER = {
-    "file": "the file of Prometheus's targets that was written",
+    "file": "the file that was written: of Prometheus's targets, or a report",
     "targets": "how many targets are in it",
     "trouble": "the event that told of what is now over",
     "url": "where metrics are served",

@@ -96,6 +96,12 @@ COMMANDS: Mapping[str, Command] = {
         "events --since 2h\nevents -f\nevents --json | jq -c 'select(.source == \"person\")'",
         asks_server=True,
     ),
+    "report": _look(
+        "commands.report",
+        "make a page of the last rollout, to read, to keep and to print",
+        "report\nreport --since 2h -o report.html\nreport --json | jq .figures",
+        asks_server=True,
+    ),
     "list": _look(
         "commands.list",
         "show every deployment of the home, a line each",

@@ -29,6 +29,8 @@ __all__ = [
     "log_notified",
     "log_plan",
     "log_refused",
+    "log_report_failed",
+    "log_reported",
     "log_rolling_back",
     "log_round_failed",
     "log_seen",
@@ -186,6 +188,16 @@ def _counted(seen: Observation | None) -> dict[str, dict[str, dict[str, list[int
         for sample in (measured.target, measured.current)
     }
     return {"counted": counted}
+
+
+def log_reported(file: str, outcome: str) -> None:
+    """A rollout has ended, and its report is in ``file``."""
+    log.info("reported", event_name="report.written", file=file, outcome=outcome)
+
+
+def log_report_failed(error: Exception) -> None:
+    """A rollout has ended without a report."""
+    log.error("a report failed", event_name="report.failed", exc_info=error)
 
 
 def sentence(record: Record, *, waits: bool = True, seen: bool = False) -> str | None:

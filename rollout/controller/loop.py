@@ -25,6 +25,7 @@ from rollout.controller.observing import look
 from rollout.controller.operator import Operator
 from rollout.controller.publishing import Publisher
 from rollout.controller.refusals import Refusals
+from rollout.controller.report.reporter import Reporter
 from rollout.core.actions import Action, Plan
 from rollout.core.changes import changes_between
 from rollout.core.config import RolloutConfig
@@ -65,7 +66,10 @@ async def control(
     operator = Operator(client, intent.config.deployment.name, identity, changed)
     refusals = Refusals(intent.config.deployment.name, publisher.refusals)
     surveyor = Surveyor()
-    notifier = Notifier(intent.config.deployment.name)
+    hearers: tuple[Notifier | Reporter, ...] = (
+        Notifier(intent.config.deployment.name),
+        Reporter(client),
+    )
     last: tuple[Action, ...] = ()
     period = PERIOD
     nudges = _Nudges(intent.config.deployment.name)
@@ -77,13 +81,13 @@ async def control(
         publisher.standing(surveyor.look())
         try:
             seen = await look(client, config, observer)
-            now = datetime.now(timezone.utc)
             held_for = held.up_to(seen)
-            decided = plan(config, seen, now, identity, held=held_for)
+            decided = plan(config, seen, datetime.now(timezone.utc), identity, held=held_for)
             held = held.after(seen, decided)
             told.plan(decided, seen)
             publisher.round(seen, decided)
-            notifier.round(config, seen, decided, held_for)
+            for hearer in hearers:
+                hearer.round(config, seen, decided, held_for)
             operator.drop(decided.actions)
             held_up = await carry_out(decided, operator, config, seen, refusals)
             metrics.reconciled("refused" if held_up else "ok", decided.phase)

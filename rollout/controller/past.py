@@ -35,6 +35,8 @@ class Event:
     """One of `rollout.core.event_names.EVENTS`; empty in the logs of older releases."""
     source: Source = "controller"
     """Who tells it."""
+    percentage: float | None = None
+    """Of new runs, where a ramp was set."""
     who: str = ""
     """Which person, where it was one."""
 
@@ -89,4 +91,7 @@ def deeds(
         if text and fields.get("deployment_name") in (None, deployment):
             at = datetime.fromtimestamp(record.time, tz=timezone.utc)
             build_id, name = fields.get("build_id"), str(fields.get("event_name", ""))
-            yield Event(at, text, str(build_id) if build_id else None, name)
+            share = fields.get("percentage")
+            percentage = float(share) if isinstance(share, (int, float)) else None
+            build = str(build_id) if build_id else None
+            yield Event(at, text, build, name, percentage=percentage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -44,7 +45,9 @@ class Timeline:
         """Everything so far, oldest first; with the times that the server keeps, where ``seen``."""
         await self._ask_supervisord()
         records = self._processes.history() if self._processes else ()
-        return self._new(seen, self._deeds.history(), self._commands.history(), _events(records))
+        # Rotated logs may be long, and whoever asks may have a rollout under way.
+        done, given = self._deeds.history(), self._commands.history()
+        return await asyncio.to_thread(self._new, seen, done, given, _events(records))
 
     async def news(self, seen: Observation | None) -> list[Event]:
         """What has come since."""
@@ -98,7 +101,7 @@ class Timeline:
             text += "" if code == 0 else f" (exit code {code}: {fields.get('error', 'failed')})"
             at = datetime.fromtimestamp(record.time, tz=timezone.utc)
             name = str(fields.get("event_name", ""))
-            yield Event(at, text, None, name, "person", who)
+            yield Event(at, text, None, name, "person", who=who)
 
 
 def _events(records: Iterable[Record]) -> Iterator[ProcessEvent]:

@@ -79,6 +79,9 @@ EVENTS: Mapping[str, str] = {
     "notification.failed": "somebody could not be told; it is tried again",
     "notification.lost": "somebody will not be told",
     "notification.crashed": "what there is to tell could not be found out or kept",
+    # what it left behind
+    "report.written": "a rollout has ended, and its report is in `file`",
+    "report.failed": "a rollout has ended without a report",
     # what a person did
     "command.done": "somebody has given a command that changes something",
     # what supervisord tells, in `rollout events` and reports

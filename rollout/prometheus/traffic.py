@@ -11,7 +11,14 @@ from rollout.prometheus.graphs import completed_share
 from rollout.prometheus.promql import selector
 from rollout.prometheus.sdk_metrics import counter, each, observed, quantile
 
-__all__ = ["Traffic", "read_traffic"]
+__all__ = [
+    "Traffic",
+    "failure_ratios",
+    "most_frequent",
+    "p95_by_build",
+    "read_traffic",
+    "runs_by_type",
+]
 
 
 @dataclass(frozen=True)
@@ -44,15 +51,17 @@ async def read_traffic(
     that takes next to no time are the completed runs a measure of the new ones
     (`rollout.prometheus.graphs.completed_share`), and the most frequent type is the likeliest.
     """
-    first = await _ask_all(prometheus, _rates(deployment), *_failures(deployment))
+    first = await _ask_all(prometheus, runs_by_type(deployment), *failure_ratios(deployment))
     if isinstance(first, str):
         return _without_numbers(first)
     rates, *kinds = first
     failures = _worst(kinds)
-    kind = workflow_type or _most_frequent(rates)
+    kind = workflow_type or most_frequent(rates)
     if kind is None:  # where every run fails, none completes
         return Traffic(failures=failures)
-    found = await _ask_all(prometheus, completed_share(kind, deployment), _p95(deployment, kind))
+    found = await _ask_all(
+        prometheus, completed_share(kind, deployment), p95_by_build(deployment, kind)
+    )
     if isinstance(found, str):
         return _without_numbers(found)
     shares, p95 = (_by("build_id", series) for series in found)
@@ -73,18 +82,20 @@ def _without_numbers(reason: str) -> Traffic:
     return Traffic(problem=f"Prometheus gives no numbers: {reason}")
 
 
-def _rates(deployment: str) -> str:
+def runs_by_type(deployment: str) -> str:
+    """PromQL: how many runs of each workflow type complete a second, just now."""
     rate = selector("build_type:temporal_workflow_completed:rate30s", deployment_name=deployment)
     return f"sum by (workflow_type) ({rate}) > 0"
 
 
-def _most_frequent(rates: Series) -> str | None:
+def most_frequent(rates: Series) -> str | None:
+    """The workflow type with the highest value; None where there is none."""
     by_type = _by("workflow_type", rates)
     return max(sorted(by_type), key=lambda kind: by_type[kind], default=None)
 
 
-def _failures(deployment: str) -> tuple[str, ...]:
-    """Of each kind of work that `rollout.core.work` knows: the part that failed, by build."""
+def failure_ratios(deployment: str) -> tuple[str, ...]:
+    """PromQL: the part that failed of each kind of work of `rollout.core.work`, by build."""
     labels = {"job": "worker", "deployment_name": deployment}
 
     def rate(names: tuple[str, ...]) -> str:
@@ -113,7 +124,8 @@ def _worst(kinds: Sequence[Series]) -> dict[str, float]:
     return found
 
 
-def _p95(deployment: str, workflow_type: str) -> str:
+def p95_by_build(deployment: str, workflow_type: str) -> str:
+    """PromQL: seconds from start to end of a run, over the last minute, by build."""
     labels = {"job": "worker", "workflow_type": workflow_type, "deployment_name": deployment}
 
     def rise(buckets: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import xmlrpc.client
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -212,7 +213,8 @@ class Supervisor:
 
     @property
     def _shown(self) -> str:
-        return self._url.removeprefix("unix://")
+        url = self._url.removeprefix("unix://")
+        return re.sub(r"//[^/]*@", "//", url)  # a password in it is nobody's business
 
     async def _post(self, body: bytes) -> bytes:
         """What it answers, with a user and a password where it wants them."""
@@ -257,7 +259,7 @@ class Supervisor:
             host = port = None
         if parts.scheme != "http" or not host:
             raise Misuse(
-                f"{self._url!r} is not where a supervisord is: write unix:///run/supervisor.sock "
+                f"{self._shown!r} is not where a supervisord is: write unix:///run/supervisor.sock "
                 "or http://127.0.0.1:9001"
             )
         return await asyncio.open_connection(host, port or 80)
