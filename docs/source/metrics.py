@@ -14,6 +14,7 @@ from client.score import Score
 from docs.source.markdown import code, sentence, table
 from rollout.base.settings import ROOT
 from rollout.controller.metrics import ControllerMetrics, Families
+from rollout.controller.notified import Notified
 from rollout.core.config import Deployment, RolloutConfig
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.exporter.deployment import DeploymentMetrics
@@ -80,6 +81,7 @@ def _controller() -> Iterable[Metric]:
     served = ControllerMetrics(Families(registry), "greetings")
     served.configured(RolloutConfig(deployment=Deployment(target="v1")))
     served.reconciled("ok", "complete")
+    Notified(registry, "default").of("greetings")
     return registry.collect()
 
 

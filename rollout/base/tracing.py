@@ -14,11 +14,11 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-import structlog
+from rollout.base.logger import get_logger
 
 __all__ = ["add_trace", "is_tracing", "traced"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _WHERE = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _LAST_WORDS_MS = 2000

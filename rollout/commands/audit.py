@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rollout.base import settings
 from rollout.base.exit import Failure, stamp
-from rollout.controller.timeline import COMMANDS_LOG
+from rollout.base.log_files import COMMANDS_LOG
 
 __all__ = ["noted", "shown"]
 

@@ -14,11 +14,12 @@ from rollout.base import settings
 from rollout.base.command_line import duration
 from rollout.base.exit import Failure
 from rollout.commands.looking import look
-from rollout.commands.world import is_elsewhere, supervisor_here
+from rollout.commands.world import is_elsewhere
 from rollout.controller.last_good import Followed, follow
 from rollout.controller.past import Event
 from rollout.controller.timeline import Timeline
 from rollout.core.observation import Observation
+from rollout.supervision.rpc import Supervisor
 
 __all__ = ["as_line", "events", "object_of"]
 
@@ -45,7 +46,7 @@ async def _events(arguments: argparse.Namespace) -> int:
     name = followed.config.deployment.name
     # What is logged here tells of no deployment elsewhere.
     folder = settings.LOG_DIR / "elsewhere" if is_elsewhere() else settings.LOG_DIR
-    timeline = Timeline(folder, name, supervisor_here())
+    timeline = Timeline(folder, name, None if is_elsewhere() else Supervisor())
     seen, problem = await _look(followed)
     found = await timeline.past(seen)
     for why in (problem, timeline.problem):

@@ -9,12 +9,12 @@ import os
 import signal
 from pathlib import Path
 
-import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
 from rollout.base import logs, settings
 from rollout.base.command_line import Parser, port
 from rollout.base.exit import Failure
+from rollout.base.logger import get_logger
 from rollout.base.settings import ROLLOUT_FILE, TARGETS_DIR, metrics_host
 from rollout.controller.each_file import for_each_file
 from rollout.controller.nudge import nudge
@@ -26,7 +26,7 @@ from rollout.exporter.own_starts import count_start
 from rollout.exporter.processes import ProcessMetrics
 from rollout.supervision.rpc import Supervisor, own_url
 
-log = structlog.get_logger("metrics")
+log = get_logger("metrics")
 
 
 def exporter(parser: argparse.ArgumentParser) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
 from rollout.base import settings
-from rollout.commands.shared import observe
+from rollout.commands.looking import look
 from rollout.commands.world import is_elsewhere
+from rollout.controller.last_good import follow
 from rollout.controller.past import Event, all_deeds
 from rollout.controller.server_times import events_of
-from rollout.core.config_file import load
 
 __all__ = ["as_json", "as_lines", "history"]
 
@@ -28,13 +26,16 @@ def history(parser: argparse.ArgumentParser) -> None:
 
 async def _history(arguments: argparse.Namespace) -> int:
     """What has happened to the versions, and what the controller did about it."""
-    seen, _ = await observe(load(arguments.config))
+    followed = follow(arguments.config)
+    if followed.warning:
+        print(f"! {followed.warning}", file=sys.stderr)
+    seen = (await look(followed)).seen
     deeds = () if is_elsewhere() else all_deeds(settings.LOG_DIR, seen.deployment)
     events = events_of(seen, deeds)
     if arguments.json:
         print(json.dumps(as_json(events)))
     else:
-        Console(highlight=False).print(as_lines(events), soft_wrap=True)
+        print("\n".join(as_lines(events)))
     return 0
 
 
@@ -54,12 +55,12 @@ def as_json(events: Iterable[Event]) -> list[dict[str, Any]]:
     ]
 
 
-def as_lines(events: Iterable[Event]) -> Text:
+def as_lines(events: Iterable[Event]) -> list[str]:
     """The events for a person, a line each, in local time."""
     told = list(events)
     width = max([len("BUILD"), *(len(event.build_id or "") for event in told)])
-    lines = [Text(f"{'TIME':<19}  {'BUILD':<{width}}  EVENT", "dim")]
+    lines = [f"{'TIME':<19}  {'BUILD':<{width}}  EVENT"]
     for event in told:
         local = event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        lines.append(Text(f"{local}  {event.build_id or '':<{width}}  {event.text}"))
-    return Text("\n").join(lines)
+        lines.append(f"{local}  {event.build_id or '':<{width}}  {event.text}")
+    return lines

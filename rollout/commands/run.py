@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
-import structlog
 from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
@@ -16,20 +15,24 @@ from rollout.base import logs, settings
 from rollout.base.command_line import port
 from rollout.base.connect import connect_patiently
 from rollout.base.exit import Failure
+from rollout.base.logger import get_logger
 from rollout.base.server import asked_server
 from rollout.base.signals import stop_on_signals, unless_stopped
 from rollout.controller.api import serve
 from rollout.controller.each_file import for_each_file
-from rollout.controller.identity import only_one, only_one_of_all, own_identity
+from rollout.controller.identity import own_identity
 from rollout.controller.last_good import follow
+from rollout.controller.lock import only_one, only_one_of_all
 from rollout.controller.loop import control
 from rollout.controller.metrics import ControllerMetrics, Families
+from rollout.controller.notified import Notified
+from rollout.controller.notifying import Notifier
 from rollout.controller.published import Published
 from rollout.controller.publishing import Publisher
 
 __all__ = ["run"]
 
-log = structlog.get_logger("rollout")
+log = get_logger("rollout")
 
 
 def run(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +74,7 @@ class _Controllers:
         self._registry = CollectorRegistry()
         self._families = Families(self._registry)
         self._published = Published()
+        self._notified = Notified(self._registry, asked_server().namespace)
 
     async def run(self, path: Path) -> None:
         """Follow the file at ``path``, or each of that folder, until told to stop."""
@@ -99,7 +103,9 @@ class _Controllers:
             after.callback(self._published.add(name, publisher))
             if self._number:
                 after.callback(_announce(publisher, name, self._number))
-            await control(client, file, metrics, publisher)
+            after.callback(self._notified.forget, name)
+            notifier = Notifier(name, self._notified.of(name))
+            await control(client, file, metrics, publisher, notifier)
 
 
 def _announce(publisher: Publisher, name: str, number: int) -> Callable[[], None]:

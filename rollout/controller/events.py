@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import structlog
-
 from rollout.base.log_records import Record
+from rollout.base.logger import get_logger
 from rollout.core.actions import Action, Plan
 from rollout.core.changes import Change
 from rollout.core.event_names import done_name
@@ -39,7 +38,7 @@ __all__ = [
     "sentence",
 ]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _DONE = "done"
 _REFUSED = "refused"

@@ -49,7 +49,11 @@ _LEAST_HEEDED = 2.0  # a program that starts and ends all the time is no reason 
 
 
 async def control(
-    client: Client, path: Path, metrics: ControllerMetrics, publisher: Publisher
+    client: Client,
+    path: Path,
+    metrics: ControllerMetrics,
+    publisher: Publisher,
+    notifier: Notifier,
 ) -> None:
     """Bring the deployment to what the file at ``path`` says, until cancelled."""
     intent = Intent(path, renamed="restart the controller", keeps=True)
@@ -66,10 +70,7 @@ async def control(
     operator = Operator(client, intent.config.deployment.name, identity, changed)
     refusals = Refusals(intent.config.deployment.name, publisher.refusals)
     surveyor = Surveyor()
-    hearers: tuple[Notifier | Reporter, ...] = (
-        Notifier(intent.config.deployment.name),
-        Reporter(client),
-    )
+    hearers: tuple[Notifier | Reporter, ...] = (notifier, Reporter(client))
     last: tuple[Action, ...] = ()
     period = PERIOD
     nudges = _Nudges(intent.config.deployment.name)

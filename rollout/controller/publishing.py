@@ -14,17 +14,15 @@ from rollout.base import settings
 from rollout.base.server import Server
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
-from rollout.controller.last_good import warning_of
 from rollout.controller.past import LogTail
 from rollout.controller.snapshot import Announcement, Decision, Deed, Snapshot
+from rollout.controller.telling import told_by
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.status_document import Source, status_document
-from rollout.core.sunset import kept
-from rollout.core.version_limit import deletable, warning
 
-__all__ = ["Publisher", "limit_warnings", "told_by"]
+__all__ = ["Publisher"]
 
 
 class Publisher:
@@ -106,18 +104,3 @@ class Publisher:
         source = Source("controller", last.address, told_by(last, config))
         now = datetime.now(timezone.utc)
         return status_document(config, last.observation, last.decided.plan(), now, source)
-
-
-def told_by(last: Snapshot, config: RolloutConfig) -> list[str]:
-    """The warnings of a controller beside those of what it saw."""
-    broken = [warning_of(last.config_problem)] if last.config_problem else []
-    unread = [f"the newest look failed: {last.unread}"] if last.unread else []
-    limits = limit_warnings(config, last.observation) if last.observation else []
-    return [*broken, *last.standing, *unread, *last.refusals, *limits]
-
-
-def limit_warnings(config: RolloutConfig, seen: Observation) -> list[str]:
-    """Whether the server will soon take no further version."""
-    spare = deletable(seen, config.deployment.target, kept(config, seen))
-    limit = warning(seen, config.limits.versions, spare)
-    return [limit] if limit else []

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from rollout.base.exit import Failure
-from rollout.base.log_files import LogFile
+from rollout.base.log_files import COMMANDS_LOG, LogFile
 from rollout.base.log_records import Record
 from rollout.controller.past import Event, deeds
 from rollout.controller.server_times import events_of
@@ -17,10 +17,7 @@ from rollout.supervision.process_events import ProcessEvent, process_event
 from rollout.supervision.process_log import ProcessLog, read_process_log
 from rollout.supervision.rpc import Supervisor
 
-__all__ = ["COMMANDS_LOG", "Timeline"]
-
-COMMANDS_LOG = "commands"
-"""The name of the log in which commands that change something are noted."""
+__all__ = ["Timeline"]
 
 _CONTROLLER, _SUPERVISORD = "rollout", "supervisord"
 

@@ -23,6 +23,7 @@ __all__ = [
     "Phase",
     "Plan",
     "RemoveProgram",
+    "ScaleProgram",
     "SetCurrent",
     "SetRamp",
     "StartGate",
@@ -227,6 +228,22 @@ class StartProgram(_Traits):
 
 
 @dataclass(frozen=True)
+class ScaleProgram(_Traits):
+    """Have ``processes`` of a build's workers here, and touch none of those that stay."""
+
+    lasts = True
+    stands_apart = True
+    longest_pause = 30.0
+
+    build_id: str
+    processes: int
+
+    def __str__(self) -> str:
+        number = f"{self.processes} process{'' if self.processes == 1 else 'es'}"
+        return f"bring {self.build_id} to {number}"
+
+
+@dataclass(frozen=True)
 class RemoveProgram(_Traits):
     """Remove the program file of a build whose workers are stopped, and unload it."""
 
@@ -268,6 +285,7 @@ Action = (
     | TellHosts
     | StopProgram
     | StartProgram
+    | ScaleProgram
     | RemoveProgram
     | DeleteVersion
 )

@@ -26,6 +26,7 @@ from rollout.core.config import RolloutConfig
 from rollout.core.declared import declarations, is_being_declared, other_code
 from rollout.core.hosts import lacks_hosts, told_to_hosts
 from rollout.core.observation import Observation, Version
+from rollout.core.scale import lacks_processes, scaled
 from rollout.core.steps import gate_not_passed, next_step, objection, with_set
 from rollout.core.sunset import sunset
 from rollout.core.takeover import moving, not_verified, staying
@@ -37,6 +38,9 @@ __all__ = ["plan"]
 ACTION_AGE = timedelta(seconds=15)
 """Nothing is done on a routing that was read longer ago, for it may have changed since; the other
 parts may be as old as a verdict allows."""
+
+_FIRST_BEAT = timedelta(seconds=75)
+"""Every SDK's own interval, with room for the start of its process and for our next look."""
 
 DECLARATION_TIME = timedelta(seconds=5)
 """A worker declares its strategy right after its version appears. One that has not by then never
@@ -71,7 +75,11 @@ def plan(
     if manager is None:
         return routed
     told: tuple[Action, ...] = (*declarations(seen), *told_to_hosts(config, seen))
-    planned: tuple[Action, ...] = (*routed.actions, *told, *sunset(config, seen, now))
+    planned: tuple[Action, ...] = (
+        *routed.actions,
+        *told,
+        *scaled(config, seen, now, sunset(config, seen, now)),
+    )
     actions = tuple(dict.fromkeys(planned))
     if actions and not seen.manager:
         actions = (ClaimManager(),)
@@ -103,12 +111,16 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime, held: float)
 def _on_its_hosts(config: RolloutConfig, seen: Observation, step: Plan) -> Plan:
     """``step``, but for more traffic, which waits until the target is on every host it has to be.
 
+    And there in as many processes as it is to have.
+
     What takes traffic away from it does not wait.
     """
     if not any(isinstance(action, SetRamp | SetCurrent) for action in step.actions):
         return step
     target = seen.version(config.deployment.target)
     if lacking := lacks_hosts(config.deployment.hosts, seen, target):
+        return Plan("waiting", _share(lacking, seen))
+    if lacking := lacks_processes(config, seen, target):
         return Plan("waiting", _share(lacking, seen))
     return step
 
@@ -200,7 +212,8 @@ def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
     if takes_over := moving(config, seen):
         return takes_over
     if seen.version(target).workers == 0 and not seen.stuck:
-        return Plan("waiting", f"{target} takes all new runs, but has no live worker")
+        lacking = _no_worker(seen, seen.version(target))
+        return Plan("waiting", f"{target} takes all new runs, but {lacking}")
     stay = [f"the runs of {v.build_id} stay: {why}" for v, why in staying(config, seen)]
     return _arrived_at(seen, f"{target} takes all new runs", *stay)
 
@@ -297,7 +310,7 @@ def _end_ramp(seen: Observation, target: str) -> Plan:
 def _lacking(config: RolloutConfig, seen: Observation, target: Version) -> str | None:
     """Which workers ``target`` lacks, so that new runs on it would wait; None: none."""
     if target.workers == 0:
-        return f"{target.build_id} has no live worker"
+        return f"{target.build_id} {_no_worker(seen, target)}"
     if config.deployment.ignore_missing_task_queues or seen.current is None:
         return None
     served = seen.version(seen.current).queues or frozenset()
@@ -305,6 +318,14 @@ def _lacking(config: RolloutConfig, seen: Observation, target: Version) -> str |
     if not missing:
         return None
     return f"{target.build_id} has no live worker on task queue {missing}, which {seen.current} has"
+
+
+def _no_worker(seen: Observation, version: Version) -> str:
+    """What it lacks; a process here that was just started may have said nothing to the server."""
+    started = version.started_at
+    if version.process != "RUNNING" or started is None or seen.oldest - started > _FIRST_BEAT:
+        return "has no live worker"
+    return "has no live worker yet: an SDK sends its first heartbeat up to a minute after its start"
 
 
 def _share(reason: str, seen: Observation) -> str:

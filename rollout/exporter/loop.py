@@ -6,12 +6,12 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
-import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from rollout.base.connect import Refused, connect
 from rollout.base.exit import Failure, Misuse
+from rollout.base.logger import get_logger
 from rollout.base.server import asked_server
 from rollout.controller.intent import Intent
 from rollout.controller.snapshot import Unanswered, read
@@ -25,7 +25,7 @@ from rollout.temporal.observer import Observer
 
 __all__ = ["watch_deployment", "watch_supervisor"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PERIOD = 2.0
 """Seconds between two looks at the same thing."""

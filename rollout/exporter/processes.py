@@ -9,7 +9,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from rollout.exporter.listener import Event
-from rollout.supervision.rpc import STATES, Process
+from rollout.supervision.rpc import Process
+from rollout.supervision.states import STATES
 
 __all__ = ["ProcessMetrics"]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rollout.base.exit import Failure, Misuse
-from rollout.base.files import alone
+from rollout.base.locks import alone
 from rollout.base.settings import ROOT, VAR
 from rollout.install import debian
 from rollout.install.fetch import Release, Unavailable, unpack

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from rollout.core.observation import STATUSES
 from rollout.prometheus.promql import selector
-from rollout.supervision.rpc import STATES
+from rollout.supervision.states import STATES
 
 __all__ = [
     "FAILURE_RATIO",

@@ -53,6 +53,8 @@ class Program:
 
     None where it is not known: supervisord tells it to nobody, so that it is in the files alone.
     """
+    unread: Path | None = None
+    """A file of supervisord's that this user may not read, and that says what it is, perhaps."""
     from_files: bool = True
     """Whether the files alone were read, as a supervisord would that is yet to start.
 

@@ -26,7 +26,6 @@ from rollout.supervision.environments import Environments
 from rollout.supervision.programs import Program, namespec
 
 __all__ = [
-    "STATES",
     "Changes",
     "NotRunning",
     "Process",
@@ -34,18 +33,6 @@ __all__ = [
     "Supervisor",
     "own_url",
 ]
-
-STATES = (
-    "STOPPED",
-    "STARTING",
-    "RUNNING",
-    "BACKOFF",
-    "STOPPING",
-    "EXITED",
-    "FATAL",
-    "UNKNOWN",
-)
-"""Every state a process can be in (http://supervisord.org/subprocess.html#process-states)."""
 
 # supervisor.xmlrpc.Faults; importing it would cost every command 0.1 s.
 _SHUTDOWN_STATE = 6
@@ -72,7 +59,7 @@ class Process:
     name: str
     group: str
     state: str
-    """One of `STATES`."""
+    """One of `rollout.supervision.states.STATES`."""
     pid: int | None
     started_at: datetime | None
     """When it was last started, to the second; None where it never was."""

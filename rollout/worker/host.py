@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import structlog
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.worker import Worker
@@ -17,6 +16,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from rollout.base.connect import connect_patiently
 from rollout.base.exit import Failure, Misuse
+from rollout.base.logger import get_logger
 from rollout.base.signals import stop_on_signals, unless_stopped
 from rollout.base.tracing import is_tracing, traced
 from rollout.worker.app import App
@@ -29,7 +29,7 @@ from rollout.worker.versioning import VERSIONINGS, Identity
 
 __all__ = ["serve"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 async def serve(app: App, options: Options) -> int:
@@ -138,8 +138,8 @@ def _make_workers(client: Client, app: App, options: Options, named: Identity) -
             Worker(
                 client,
                 task_queue=task_queue,
-                workflows=app.workflows,
-                activities=app.activities,
+                workflows=workflows,
+                activities=activities,
                 graceful_shutdown_timeout=options.drain,
                 build_id=named.build_id,
                 use_worker_versioning=named.use_worker_versioning,
@@ -147,6 +147,7 @@ def _make_workers(client: Client, app: App, options: Options, named: Identity) -
                 **own,
             )
             for task_queue in options.task_queues
+            for workflows, activities in (app.on(task_queue),)
         ]
     except (ValueError, TypeError, RuntimeError) as error:
         told = " ".join(str(error).split())

@@ -16,6 +16,7 @@ import pytest
 from supervisor.states import ProcessStates
 
 from rollout.base.settings import ROOT
+from rollout.commands.first_files import _SCRAPE
 from rollout.core.observation import Status
 from rollout.prometheus.graphs import PROCESS_STATES, VERSION_STATES, switchover_url
 from tests.support.exposition import PAGES
@@ -33,7 +34,7 @@ METRIC = re.compile(
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """One Prometheus that scrapes two workers, the exporter, the load and the controller."""
     server = Prometheus(tmp_path_factory.mktemp("prometheus"))
-    with expositions(PAGES) as port:
+    with expositions(PAGES | {"worker-v1": _worker_page("v_1")}) as port:
         server.write_targets(
             "workers.json",
             [
@@ -55,6 +56,11 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 def _group(port: int, page: str, **labels: str) -> dict[str, Any]:
     labels["__metrics_path__"] = f"/{page}"
     return {"targets": [f"127.0.0.1:{port}"], "labels": labels}
+
+
+def _worker_page(build: str) -> str:
+    """What a worker of v1 serves whose SDK writes the build id as ``build``."""
+    return PAGES["worker-v1"].replace('build_id="v1"', f'build_id="{build}"')
 
 
 def _worker(build: str) -> dict[str, str]:
@@ -117,7 +123,7 @@ class TestScraping:
         assert jobs == {"worker", "exporter", "load", "rollout"}
 
     def test_worker_series_carry_each_label_once(self, prometheus: Prometheus) -> None:
-        """The build id that target and series agree on is not repeated as exported_build_id."""
+        """The target's build id, as which it is known, and not once more what the worker says."""
         (sample,) = prometheus.query(
             'temporal_num_pollers{build_id="v1",poller_type="workflow_task"}'
         )
@@ -126,15 +132,22 @@ class TestScraping:
         assert not [label for label in sample["metric"] if label.startswith("exported_")]
 
     def test_a_dead_worker_is_down_and_a_retired_one_disappears(self, tmp_path: Path) -> None:
-        """An expected worker that does not answer has up == 0; within 10 s of leaving, no up."""
+        """An expected worker that does not answer has up == 0; within 10 s of leaving, no up.
+
+        By the jobs that `rollout init` writes; whatever a worker says of its build.
+        """
+        jobs = _SCRAPE.format(targets=tmp_path / "var" / "targets")
         server = Prometheus(tmp_path)
-        with expositions({"worker-v1": PAGES["worker-v1"]}) as port:
+        with expositions({"worker-v1": _worker_page("v_1")}) as port:
             alive = _group(port, "worker-v1", **_worker("v1"))
             dead = _group(port, "worker-v2", **_worker("v2"))  # answers 404
             server.write_targets("workers.json", [alive, dead])
             try:
-                server.start()
+                server.start(jobs)
                 eventually(lambda: _up(server) == {"v1": "1", "v2": "0"}, seconds=10)
+                found = server.query('temporal_num_pollers{poller_type="workflow_task"}')
+                assert [each["metric"]["build_id"] for each in found] == ["v1"]
+                assert not [name for name in found[0]["metric"] if name.startswith("exported_")]
 
                 server.write_targets("workers.json", [alive])
 

@@ -56,7 +56,7 @@ keep = 0
 @pytest.fixture(scope="module")
 def stack() -> Iterator[StackClone]:
     """A stack with a quick pace and v1 alone; the server forgets pollers after a minute."""
-    with stack_clone() as clone:
+    with stack_clone(LOAD_RATE="3") as clone:
         clone.write("rollout.toml", QUICK + SUNSET)
         (clone.root / "workers/programs/worker-v2.ini").unlink()
         clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.5 --order-seconds 2-4")

@@ -24,7 +24,8 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.runtime import Runtime, TelemetryConfig
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
 BUILD_ID = os.environ["TEMPORAL_WORKER_BUILD_ID"]
@@ -38,10 +39,12 @@ class Which:
 async def main():
     name = os.environ["TEMPORAL_DEPLOYMENT_NAME"]
     beat = timedelta(seconds=1)
-    runtime = Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=beat)
+    port = os.environ.get("ROLLOUT_METRICS_PORT")
+    metrics = PrometheusConfig(bind_address=f"127.0.0.1:{port}") if port else None
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics), worker_heartbeat_interval=beat)
     version = WorkerDeploymentVersion(name, BUILD_ID)
     worker = Worker(
-        await Client.connect(os.environ["TEMPORAL_ADDRESS"], runtime=runtime),
+        await Client.connect(**ClientConfig.load_client_connect_config(), runtime=runtime),
         task_queue=name,
         workflows=[Which],
         workflow_runner=UnsandboxedWorkflowRunner(),
@@ -51,6 +54,7 @@ async def main():
             default_versioning_behavior=VersioningBehavior.PINNED,
         ),
     )
+    print("worker of", BUILD_ID, "as", os.getuid(), "at", os.environ.get("HOME"), flush=True)
     await worker.run()
 
 asyncio.run(main())
@@ -65,7 +69,7 @@ class OwnHome:
         self.server = server
         self.supervisord = supervisord
         self.folder = supervisord.folder / "home"
-        self.include = supervisord.folder / "programs"
+        self.include = supervisord.include
         self.environ = plain(HOME=str(supervisord.folder))
 
     def init(
@@ -94,6 +98,13 @@ class OwnHome:
             )
 
         eventually(all_run)
+
+    def release(self, build_id: str) -> Path:
+        """A release folder with the worker in it."""
+        folder = self.supervisord.folder / "releases" / build_id
+        folder.mkdir(parents=True)
+        (folder / "worker.py").write_text(_WORKER, encoding="utf-8")
+        return folder
 
     def worker(self, deployment: str, build_id: str, program: str, suffix: str = ".ini") -> None:
         """Start a worker whose program file was written by hand."""

@@ -73,7 +73,7 @@ def expositions(pages: Mapping[str, str]) -> Iterator[int]:
 
 
 class Prometheus:
-    """Prometheus in ``folder``, on copies of the shipped configuration and rules."""
+    """Prometheus in ``folder``, on copies of the shipped configuration and rules, or on another."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -88,13 +88,15 @@ class Prometheus:
         new.write_text(json.dumps(groups))
         new.replace(path)
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
+    def start(self, scrape: str | None = None) -> None:
+        """Start it, and wait until it answers. ``scrape``: the ``scrape_configs`` of another."""
         metrics = self._folder / "metrics"
         (metrics / "rules").mkdir(parents=True)
         shutil.copy(_METRICS / "prometheus.yml", metrics)
         for rules in (_METRICS / "rules").glob("*.yml"):
             shutil.copy(rules, metrics / "rules")
+        if scrape is not None:
+            (metrics / "prometheus.yml").write_text(f"global: {{scrape_interval: 2s}}\n{scrape}")
         with (self._folder / "prometheus.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
