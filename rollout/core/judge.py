@@ -13,8 +13,7 @@ from typing import Literal, NamedTuple
 from rollout.base.durations import about
 from rollout.core.confidence import lower_bound, upper_bound
 from rollout.core.config import Analysis, Check
-from rollout.core.observation import Measurements
-from rollout.core.work import work_of
+from rollout.core.observation import BuildSample, Measurements
 
 __all__ = ["Judgement", "judge", "slowest_allowed"]
 
@@ -223,16 +222,24 @@ class _Rate:
 
 
 def _rates(seen: Measurements) -> tuple[_Rate, ...]:
-    pairs = zip(work_of(seen, seen.target), work_of(seen, seen.current), strict=True)
-    return tuple(
-        _Rate(
-            mine.what,
+    def rate(what: str, failures: str, executions: str) -> _Rate:
+        def pair(sample: BuildSample) -> tuple[float, float]:
+            executed: float = getattr(sample, executions)
+            # Both are counted apart, a scrape may come between them.
+            return min(getattr(sample, failures), executed), executed
+
+        return _Rate(
+            what,
             seen.target.build_id,
-            mine.failed,
-            mine.executed,
+            *pair(seen.target),
             seen.current.build_id,
-            usual.failed,
-            usual.executed,
+            *pair(seen.current),
         )
-        for mine, usual in pairs
+
+    if seen.source == "server":
+        return (rate("runs", "workflow_failures", "workflows"),)
+    return (
+        rate("workflow tasks", "task_failures", "tasks"),
+        rate("activities", "activity_failures", "activities"),
+        rate("workflows", "workflow_failures", "workflows"),
     )

@@ -72,6 +72,19 @@ class TestRollout:
         eventually(lambda: done(controller) == WHOLE, seconds=30)
         eventually(lambda: rollout.status()["phase"] == "complete", seconds=10)
 
+        (page,) = eventually(lambda: list(report_folder(rollout.name).glob("*-complete.html")))
+        report = json.loads(page.with_suffix(".json").read_text())
+        assert (report["target"], report["outcome"]) == ("v2", "complete")
+        told = [controller.log_file.read_text(), page.read_text()]
+        for path in ("metrics", "api/v1/status", "api/v1/snapshot"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}") as answer:
+                told.append(answer.read().decode())
+        for words in (("events", "--json"), ("report", "--json"), ("history", "--json")):
+            code, stdout, stderr = rollout.command(*words, **SECRETS)
+            assert code == 0, stderr
+            told += [stdout, stderr]
+        assert [text for text in told if CANARY in text] == []
+
         # Drained and replaced: safe. A check that fails would name itself here.
         eventually(lambda: version(rollout.status(), "v1")["safe_to_stop"], seconds=30)
         v2 = version(rollout.status(), "v2")
@@ -90,18 +103,6 @@ class TestRollout:
             series["rollout_reconciles_total"][labels(deployment_name=rollout.name, result="ok")]
             > 5
         )
-        (page,) = eventually(lambda: list(report_folder(rollout.name).glob("*-complete.html")))
-        report = json.loads(page.with_suffix(".json").read_text())
-        assert (report["target"], report["outcome"]) == ("v2", "complete")
-        told = [controller.log_file.read_text(), page.read_text()]
-        for path in ("metrics", "api/v1/status", "api/v1/snapshot"):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}") as answer:
-                told.append(answer.read().decode())
-        for words in (("events", "--json"), ("report", "--json"), ("history", "--json")):
-            code, stdout, stderr = rollout.command(*words, **SECRETS)
-            assert code == 0, stderr
-            told += [stdout, stderr]
-        assert [text for text in told if CANARY in text] == []
         assert controller.stop() == 0
 
     def test_killed_and_started_again(self, rollout: Rollout) -> None:
