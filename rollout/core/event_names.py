@@ -27,6 +27,7 @@ DONE: Mapping[type[actions.Action], str] = {
     actions.TellHosts: "hosts.told",
     actions.StopProgram: "program.stopped",
     actions.StartProgram: "program.started",
+    actions.ScaleProgram: "program.scaled",
     actions.RemoveProgram: "program.removed",
     actions.DeleteVersion: "version.deleted",
 }
@@ -48,6 +49,7 @@ EVENTS: Mapping[str, str] = {
     "version.deleted": "the server's record of `build_id` was deleted",
     "program.started": "the workers of `build_id` were started",
     "program.stopped": "the workers of `build_id` were told to stop",
+    "program.scaled": "`build_id` was given more processes, or fewer",
     "program.removed": "the program of `build_id` was removed",
     "hosts.told": "what is wanted was left for the worker hosts",
     # what it decided, and what stood in its way

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from temporalio.client import Client
 
 from rollout.base import settings
 from rollout.controller.past import Event
 from rollout.controller.report.folder import DEPLOYMENTS, KEPT, keep, report_folder
 from rollout.controller.report.html import el
 from rollout.controller.report.page import page
-from rollout.controller.report.period import period
+from rollout.controller.report.period import Period, period
 from rollout.controller.report.recorder import Recorder
+from rollout.controller.report.reporter import Reporter
+from rollout.core.actions import Plan
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.core.report import Report
 from tests.support.reports import BEGAN, example_report
+from tests.support.synthetic_deployment import config
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\u202e\x00"
 VOID = {"meta"}
@@ -208,3 +212,49 @@ class TestFolder:
         for number in range(DEPLOYMENTS + 2):
             keep(msgspec.structs.replace(example_report(), deployment=f"d{number}"))
         assert len(list(report_folder("d0").parent.iterdir())) == DEPLOYMENTS
+
+
+class TestReporter:
+    """When the controller begins to write."""
+
+    def ways(self, *rounds: tuple[Plan, Observation], target: str = "v2") -> list[Period]:
+        """What it has begun to report in these rounds."""
+        found: list[Period] = []
+        client: Client = None  # type: ignore[assignment]
+        reporter = Reporter(client)
+        reporter._begin = lambda _config, _seen, way: found.append(way)  # type: ignore[method-assign]
+        for decided, seen in rounds:
+            reporter.round(config(target=target), seen, decided, 0.0)
+        return found
+
+    def look(self, second: float, current: str, ramp: float = 0, why: str = "") -> Observation:
+        """v2 ramps, or not, or is blocked."""
+        v2 = Version("v2", "ramping" if ramp else "inactive", blocked=why or None)
+        return Observation(
+            "d", "default", at(second), current=current, versions=(Version("v1", "current"), v2),
+            ramping=Ramp("v2", ramp) if ramp else None,
+        )  # fmt: skip
+
+    def test_each_end_once(self) -> None:
+        """Complete, with the build before it; what was complete when it began to look is none."""
+        done = Plan("complete", "all new runs go to v2")
+        going = Plan("progressing", "at 10 %")
+        assert self.ways((done, self.look(0, "v2"))) == []
+        (way,) = self.ways(
+            (going, self.look(0, "v1", 10)),
+            (going, self.look(5, "v1", 50)),
+            (done, self.look(9, "v2")),
+            (done, self.look(11, "v2")),
+        )
+        assert way == Period("v2", "v1", at(0), at(9), "complete", "all new runs go to v2")
+
+    def test_a_rollback_is_an_end(self) -> None:
+        """Once the traffic is back, with why."""
+        going, blocked = Plan("progressing", "at 10 %"), Plan("blocked", "v2 was rolled back")
+        (way,) = self.ways(
+            (going, self.look(0, "v1", 10)),
+            (blocked, self.look(5, "v1", 10, "40 % fail")),
+            (blocked, self.look(7, "v1", why="40 % fail")),
+            (blocked, self.look(9, "v1", why="40 % fail")),
+        )
+        assert (way.outcome, way.reason, way.ended) == ("rolled back", "40 % fail", at(7))
