@@ -47,6 +47,7 @@ _CONTROLLER = {
     "phase": "as in `status`",
     "reason": "why, in a sentence",
     "source": "the build whose runs were replayed, or moved",
+    "who": "who did what was seen, where that was not the deployment's manager",
     "text": "what was seen; of a notification: what was to be told",
     "error": "what went wrong, in its own words",
     "retry_in_seconds": "when it is tried again",

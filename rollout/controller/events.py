@@ -105,6 +105,7 @@ def log_verified(build_id: str, source: str, outcome: str) -> None:
 def log_seen(change: Change) -> None:
     """Something was seen to have happened, whoever did it."""
     named = {} if change.build_id is None else {"build_id": change.build_id}
+    named |= {"who": change.who} if change.who else {}
     log.info(_SEEN, event_name=change.name, text=change.text, **named)
 
 

@@ -94,4 +94,5 @@ def deeds(
             share = fields.get("percentage")
             percentage = float(share) if isinstance(share, (int, float)) else None
             build = str(build_id) if build_id else None
-            yield Event(at, text, build, name, percentage=percentage)
+            who = str(fields.get("who", ""))
+            yield Event(at, text, build, name, percentage=percentage, who=who)

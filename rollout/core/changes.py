@@ -19,6 +19,8 @@ class Change:
     """One of `rollout.core.event_names.EVENTS`."""
     text: str
     build_id: str | None = None
+    who: str = ""
+    """Who did it, where the server names somebody else than the deployment's manager."""
 
 
 def what_changed(before: Observation, after: Observation, target: str) -> tuple[str, ...]:
@@ -35,17 +37,18 @@ def _of_routing(before: Observation, after: Observation) -> Iterator[Change]:
     if after.manager != before.manager:
         who = f"{after.manager} manages the deployment" if after.manager else "nobody manages it"
         yield Change("manager.seen", who)
-    ramp = after.ramping
+    ramp, who = after.ramping, "" if after.modifier == after.manager else after.modifier
+    by = f", by {who}" if who else ""
     if ramp != before.ramping:
         if ramp:
             share = f"{ramp.percentage:g} % of new runs go to {ramp.build_id}"
-            yield Change("routing.seen", share, ramp.build_id)
+            yield Change("routing.seen", f"{share}{by}", ramp.build_id, who)
         elif before.ramping and before.ramping.build_id != after.current:
             ended = before.ramping.build_id
-            yield Change("routing.seen", f"the ramp of {ended} has ended", ended)
+            yield Change("routing.seen", f"the ramp of {ended} has ended{by}", ended, who)
     if after.current != before.current:
         text = f"new runs go to {after.current}" if after.current else "nothing is current"
-        yield Change("routing.seen", text, after.current)
+        yield Change("routing.seen", f"{text}{by}", after.current, who)
     for run in after.gates:
         if run not in before.gates:
             why = f": {run.detail}" if run.detail else ""

@@ -136,9 +136,9 @@ def _event(event: Happened) -> tuple[str, ...]:
 
 
 def _people(report: Report) -> Html:
-    found = [(_clock(e.at), e.who, e.text) for e in report.events if e.source == "person"]
+    found = [(_clock(e.at), e.who, e.text) for e in report.events if e.who]
     if not found:
-        return el("p", "No command of a person is on record.", class_="missing")
+        return el("p", "Nothing that a person did is on record.", class_="missing")
     return joined(el("h3", "Who did what"), _table(("Time", "Who", "What"), found))
 
 
