@@ -36,7 +36,7 @@ class Timeline:
         self._log = ProcessLog((), {}, frozenset())
         self._told: set[Event] = set()
         self.problem: str | None = None
-        """Why supervisord tells nothing; None: it does."""
+        """Why nobody tells of processes; None: supervisord does, or its log is here."""
 
     async def past(self, seen: Observation | None) -> list[Event]:
         """Everything so far, oldest first; with the times that the server keeps, where ``seen``."""
@@ -79,7 +79,7 @@ class Timeline:
             self._log = await read_process_log(self._supervisor, self._deployment)
             self.problem = None
         except Failure as failure:
-            self.problem = str(failure)
+            self.problem = None if self._processes else str(failure)
 
     def _of_processes(self, found: Iterable[ProcessEvent]) -> Iterator[Event]:
         for event in found:

@@ -43,6 +43,8 @@ class Gathered:
     controller_log: LogFile | None = None
     recorder: Recorder | None = None
     """What is drawn where Prometheus has nothing."""
+    problem: str | None = None
+    """Why nobody tells what has happened to the processes; None: somebody does."""
 
 
 async def gather(found: Gathered, period: Period, now: datetime) -> Report:
@@ -50,7 +52,7 @@ async def gather(found: Gathered, period: Period, now: datetime) -> Report:
     seen, target = found.seen, period.target
     first, last = period.began - _AROUND, min(period.ended + _AROUND, now)
     builds, stopping = builds_of(seen, target, now)
-    missing: list[str] = []
+    missing = [f"what has happened to processes: {found.problem}"] if found.problem else []
     names = [build.build_id for build in builds if build.status != "unregistered"]
     events = [event for event in found.events if first <= event.at <= last]
     async with prometheus_at(prometheus_url()) as prometheus:

@@ -11,7 +11,6 @@ from temporalio.client import Client
 from rollout.base import settings
 from rollout.base.log_files import LogFile
 from rollout.controller import events
-from rollout.controller.past import Event
 from rollout.controller.report.folder import keep
 from rollout.controller.report.gathering import Gathered, gather
 from rollout.controller.report.period import Period, period, since_the_wish
@@ -68,11 +67,9 @@ class Reporter:
         for pause in (0.0, self._again):
             await asyncio.sleep(pause)
             try:
-                told = await Timeline(settings.LOG_DIR, seen.deployment, self._supervisor).past(
-                    seen
-                )
-                way = way if pause else since_the_wish(way, told)
-                found = Gathered(config, seen, told, self._client, _log(), self._recorder)
+                told = await _told(config, seen, self._supervisor, self._client)
+                way = way if pause else since_the_wish(way, told.events)
+                found = replace(told, recorder=self._recorder)
                 report = await gather(found, way, datetime.now(timezone.utc))
                 file = await asyncio.to_thread(keep, report)
             except Exception as error:  # noqa: BLE001 - a report must not hold a rollout up
@@ -94,15 +91,16 @@ async def report_now(
     ``reason`` is what the plan says, which counts while it is under way.
     """
     now = datetime.now(timezone.utc)
-    told = await _told(seen, Supervisor())
-    found = Gathered(config, seen, told, client, _log())
-    return await gather(found, period(told, config.deployment.target, reason, now, since), now)
+    found = await _told(config, seen, Supervisor(), client)
+    way = period(found.events, config.deployment.target, reason, now, since)
+    return await gather(found, way, now)
 
 
-async def _told(seen: Observation, supervisor: Supervisor) -> list[Event]:
-    return await Timeline(settings.LOG_DIR, seen.deployment, supervisor).past(seen)
-
-
-def _log() -> LogFile:
-    """The controller's own."""
-    return LogFile(settings.LOG_DIR, "rollout")
+async def _told(
+    config: RolloutConfig, seen: Observation, supervisor: Supervisor, client: Client | None
+) -> Gathered:
+    """What the logs tell, beside what was seen."""
+    timeline = Timeline(settings.LOG_DIR, seen.deployment, supervisor)
+    told = await timeline.past(seen)
+    log = LogFile(settings.LOG_DIR, "rollout")
+    return Gathered(config, seen, told, client, log, problem=timeline.problem)
