@@ -222,7 +222,7 @@ class TestReporter:
         found: list[Period] = []
         client: Client = None  # type: ignore[assignment]
         reporter = Reporter(client)
-        reporter._begin = lambda _config, _seen, way: found.append(way)  # type: ignore[method-assign]
+        reporter._begin = lambda config, seen, way: found.append(way)  # type: ignore[method-assign]
         for decided, seen in rounds:
             reporter.round(config(target=target), seen, decided, 0.0)
         return found
