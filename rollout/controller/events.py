@@ -50,6 +50,7 @@ _INTENT_CHANGED = "rollout.toml has changed"
 _INTENT_BROKEN = "rollout.toml is not followed until it is mended"
 _SEEN = "seen"
 _ROLLING_BACK = "rolling back"
+_REPORTED = "reported"
 
 _OF_AN_ACTION = ("build_id", "percentage", "source", "target", "task_queue", "attempt", "reason")
 
@@ -192,7 +193,7 @@ def _counted(seen: Observation | None) -> dict[str, dict[str, dict[str, list[int
 
 def log_reported(file: str, outcome: str) -> None:
     """A rollout has ended, and its report is in ``file``."""
-    log.info("reported", event_name="report.written", file=file, outcome=outcome)
+    log.info(_REPORTED, event_name="report.written", file=file, outcome=outcome)
 
 
 def log_report_failed(error: Exception) -> None:
@@ -220,6 +221,8 @@ def _sight(event: str, fields: Mapping[str, object]) -> str | None:
         return str(fields.get("text"))
     if event == _INTENT_BROKEN:
         return f"{event}: {fields.get('error')}"
+    if event == _REPORTED:
+        return f"the report of the rollout is {fields.get('file')}"
     if event == _ROLLING_BACK:
         return f"rolling {fields.get('build_id')} back: {fields.get('reason')}"
     return None

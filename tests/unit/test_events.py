@@ -154,6 +154,7 @@ class TestTimeline:
         (tmp_path / "rollout.log").write_text(
             line(3, "done", action="ramp v2 to 10 %", event_name="routing.ramp-set", build_id="v2")
             + line(4, "seen", text="v2 has 1 live worker", event_name="workers.seen")
+            + line(5, "reported", file="x.html", event_name="report.written")
         )
         (tmp_path / "commands.log").write_text(
             line(2, "command", command="to v2", who="ada", exit_code=0, event_name="command.done")
@@ -171,6 +172,7 @@ class TestTimeline:
             ("person", "command.done", "ada: rollout to v2"),
             ("controller", "routing.ramp-set", "rollout: ramp v2 to 10 %"),
             ("controller", "workers.seen", "v2 has 1 live worker"),
+            ("controller", "report.written", "the report of the rollout is x.html"),
         ]
         assert all(event.name in EVENTS for event in found)
         with log.open("a") as more:
