@@ -22,6 +22,7 @@ from rollout.base import exit as stack_exit
 from rollout.base import logs
 from rollout.base.command_line import Parser, count, duration, port, positive, seconds_range, share
 from rollout.base.connect import connect_patiently
+from rollout.base.tracing import traced
 
 _GREETING_EXAMPLES = """\
 examples:
@@ -134,7 +135,7 @@ def _stop_on_signals() -> asyncio.Event:
 
 async def _connect_unless(stopping: asyncio.Event) -> Client | None:
     """A client as soon as Temporal answers; None where ``stopping`` is set before."""
-    connecting = asyncio.create_task(connect_patiently(runtime=quiet_runtime()))
+    connecting = asyncio.create_task(connect_patiently(runtime=quiet_runtime(), own=traced("load")))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait({connecting, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from docs.source.commands import commands
 from docs.source.environment import bare, environment
+from docs.source.log_events import log_events
 from docs.source.log_keys import log_keys
 from docs.source.metrics import alerts, metrics
 from docs.source.status_json import status_json
@@ -44,6 +45,10 @@ _ALERTS = (
     "alert's name leads to its runbook."
 )
 
+_EVENTS = """\
+The values of `event_name` in the logs, of `name` in `rollout events --json`, and in reports. A
+contract: names are added, and none goes or changes its meaning."""
+
 
 def rendered() -> str:
     """What the file should hold."""
@@ -56,6 +61,7 @@ def rendered() -> str:
             ("Metrics", metrics()),
             ("Alerts", f"{_ALERTS}\n\n{alerts()}"),
             ("Log keys", log_keys()),
+            ("Events", f"{_EVENTS}\n\n{log_events()}"),
         )
     return "\n".join([_HEAD, *(f"## {title}\n\n{text}\n" for title, text in parts)])
 

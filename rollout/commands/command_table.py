@@ -88,6 +88,18 @@ COMMANDS: Mapping[str, Command] = {
     "history": _look(
         "commands.history", "say what has happened, and when", "history --json", asks_server=True
     ),
+    "events": _look(
+        "commands.events",
+        "follow what happens, by whom it is told",
+        "events --since 2h\nevents -f\nevents --json | jq -c 'select(.source == \"person\")'",
+        asks_server=True,
+    ),
+    "report": _look(
+        "commands.report",
+        "make a page of the last rollout, to read, to keep and to print",
+        "report\nreport --since 2h -o report.html\nreport --json | jq .figures",
+        asks_server=True,
+    ),
     "list": _look(
         "commands.list",
         "show every deployment of the home, a line each",
@@ -229,22 +241,44 @@ def dispatch(words: Sequence[str]) -> int:
     command = command_parser(given.command)
     arguments = _arguments(COMMANDS[given.command], command, given)
     as_json = getattr(arguments, "is_answered", False) and arguments.json
-    return answered(given.command, lambda: _perform(given.command, arguments), as_json=as_json)
+    return answered(
+        given.command, lambda: _perform(given.command, given.rest, arguments), as_json=as_json
+    )
 
 
-def _perform(name: str, arguments: argparse.Namespace) -> int:
+def _perform(name: str, words: Sequence[str], arguments: argparse.Namespace) -> int:
     if COMMANDS[name].asks_server:
         from rollout.commands import world  # noqa: PLC0415 - not every command needs it
 
         world.enter(elsewhere=arguments.elsewhere, changes=COMMANDS[name].changes)
         if COMMANDS[name].group == _STEER:
             world.refuse_worker_host(arguments.config)
+    if not COMMANDS[name].changes or getattr(arguments, "elsewhere", False):
+        return _run_to_its_end(name, arguments)
+    from rollout.commands.audit import noted  # noqa: PLC0415 - only what changes something
+
+    with noted(name, words, _deployment_of(arguments)) as codes:
+        codes.append(_run_to_its_end(name, arguments))
+    return codes[0]
+
+
+def _run_to_its_end(name: str, arguments: argparse.Namespace) -> int:
     with _telling_what_is_missing(name):
         outcome = arguments.run(arguments)
         if isinstance(outcome, Coroutine):
             outcome = _awaited(outcome)
     code: int = outcome
     return code
+
+
+def _deployment_of(arguments: argparse.Namespace) -> str | None:
+    """Which deployment a command is about; None where nobody can know."""
+    from rollout.core.config_file import load  # noqa: PLC0415
+
+    try:
+        return load(arguments.config).deployment.name
+    except (Failure, OSError):
+        return getattr(arguments, "deployment", None)
 
 
 def _awaited(outcome: Coroutine[Any, Any, int]) -> int:

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from rollout.base import settings
@@ -14,9 +13,9 @@ from rollout.commands.looking import look
 from rollout.commands.world import is_elsewhere
 from rollout.controller.last_good import follow
 from rollout.controller.past import Event, all_deeds
-from rollout.core.observation import Observation
+from rollout.controller.server_times import events_of
 
-__all__ = ["as_json", "as_lines", "events_of", "history"]
+__all__ = ["as_json", "as_lines", "history"]
 
 
 def history(parser: argparse.ArgumentParser) -> None:
@@ -40,43 +39,17 @@ async def _history(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def events_of(seen: Observation, deeds: Iterable[Event]) -> list[Event]:
-    """The events of all versions that the server still knows, and ``deeds``, oldest first.
-
-    The server keeps the latest time of each kind, so a version that was current
-    twice shows its last time.
-    """
-    events = list(deeds)
-
-    def add(at: datetime | None, build_id: str, text: str) -> None:
-        if at is not None:
-            events.append(Event(at, text, build_id))
-
-    for version in seen.versions:
-        build_id = version.build_id
-        add(version.created_at, build_id, "registered")
-        if version.first_activated_at != version.last_current_at:
-            add(version.first_activated_at, build_id, "first got new runs")
-        add(version.last_current_at, build_id, "became current")
-        add(version.deactivated_at, build_id, "got no more new runs")
-        add(version.drained_since, build_id, "drained")
-    if seen.ramping:
-        share = f"ramp set to {seen.ramping.percentage:g} %"
-        add(seen.ramping_changed_at, seen.ramping.build_id, share)
-    return sorted(events, key=lambda event: event.at)
-
-
 def as_json(events: Iterable[Event]) -> list[dict[str, Any]]:
     """The events as scripts read them; times in RFC 3339.
 
-    ``source`` is ``server``, or ``controller`` for what its log tells; the latter name no build.
+    ``source`` is ``server``, or ``controller`` for what its log tells.
     """
     return [
         {
             "at": event.at.isoformat(),
             "build_id": event.build_id,
             "event": event.text,
-            "source": "server" if event.build_id else "controller",
+            "source": event.source,
         }
         for event in events
     ]

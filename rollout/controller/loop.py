@@ -26,7 +26,9 @@ from rollout.controller.operator import Operator
 from rollout.controller.publishing import Publisher
 from rollout.controller.reasons import Round
 from rollout.controller.refusals import Refusals
+from rollout.controller.report.reporter import Reporter
 from rollout.core.actions import Action, Plan
+from rollout.core.changes import changes_between
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import differences
 from rollout.core.held import Held
@@ -69,6 +71,7 @@ async def control(
     operator = Operator(client, intent.config.deployment.name, identity, changed)
     refusals = Refusals(intent.config.deployment.name, publisher.refusals)
     surveyor = Surveyor()
+    hearers: tuple[Notifier | Reporter, ...] = (notifier, Reporter(client))
     last: tuple[Action, ...] = ()
     period = PERIOD
     nudges = _Nudges(intent.config.deployment.name)
@@ -80,13 +83,13 @@ async def control(
         publisher.standing(surveyor.look())
         try:
             seen = await look(client, config, observer)
-            now = datetime.now(timezone.utc)
             held_for = held.up_to(seen)
-            decided = plan(config, seen, now, identity, held=held_for)
+            decided = plan(config, seen, datetime.now(timezone.utc), identity, held=held_for)
             held = held.after(seen, decided)
-            told.plan(decided)
+            told.plan(decided, seen)
             publisher.round(seen, decided)
-            notifier.round(config, seen, decided, held_for)
+            for hearer in hearers:
+                hearer.round(config, seen, decided, held_for)
             operator.drop(decided.actions)
             held_up = await carry_out(decided, operator, config, seen, refusals)
             metrics.reconciled(
@@ -134,12 +137,13 @@ async def carry_out(
 
 
 class Told:
-    """What the log has heard of the intent and of the plan: each is told when it changes."""
+    """What the log has heard of the intent, the look and the plan: each is told when it changes."""
 
     def __init__(self, intent: Intent) -> None:
         self._config = intent.config
         self._problem: str | None = None
         self._plan: Hashable = None
+        self._seen: Observation | None = None
 
     def intent(self, intent: Intent) -> None:
         """Tell what rollout.toml now asks for, or why it is not followed."""
@@ -149,10 +153,17 @@ class Told:
             events.log_intent_changed(differences(self._config, intent.config))
         self._config, self._problem = intent.config, intent.problem
 
-    def plan(self, decided: Plan) -> None:
-        """Tell the plan, though not at each second of a countdown."""
+    def plan(self, decided: Plan, seen: Observation | None = None) -> None:
+        """Tell the plan for what was ``seen``, though not at each second of a countdown.
+
+        Before it, what has happened since the last look.
+        """
+        if seen is not None and self._seen is not None:
+            for change in changes_between(self._seen, seen, self._config.deployment.target):
+                events.log_seen(change)
+        self._seen = seen or self._seen
         if decided.news != self._plan:
-            events.log_plan(decided)
+            events.log_plan(decided, seen)
         self._plan = decided.news
 
 

@@ -6,11 +6,11 @@ against it; everything between holds the traffic where it is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from rollout.base.durations import about
 from rollout.core.confidence import lower_bound, upper_bound
 from rollout.core.config import Analysis, Check
 from rollout.core.observation import BuildSample, Measurements
@@ -133,16 +133,8 @@ def _when_enough(samples: float, wanted: float, seconds: float) -> str:
     if seconds <= 0:
         return ""
     if samples < 1:
-        return f"; none came in {_about(seconds)}"
-    return f"; at this rate in about {_about((wanted - samples) * seconds / samples)}"
-
-
-def _about(seconds: float) -> str:
-    """A length of time in its largest unit, of which it has two or more."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{math.ceil(seconds)} s"
+        return f"; none came in {about(seconds)}"
+    return f"; at this rate in about {about((wanted - samples) * seconds / samples)}"
 
 
 def _slow(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:

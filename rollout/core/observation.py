@@ -286,6 +286,8 @@ class Observation:
     server ever needs, and is taken as settled)."""
     conflict_token: bytes = b""
     manager: str = ""
+    modifier: str = ""
+    """Who changed its routing last, as the server noted it; empty: not known."""
     versions: tuple[Version, ...] = ()
     gates: tuple[GateRun, ...] = ()
     """The tries of the target's gate, of its current round and code."""

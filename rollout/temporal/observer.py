@@ -123,6 +123,7 @@ class Observer:
             routing_settled=_settled(info, began),
             conflict_token=deployment.conflict_token,
             manager=info.manager_identity,
+            modifier=info.last_modifier_identity,
             versions=tuple(sorted(_with_strangers(versions, programs), key=_by_age)),
             unassigned=parts.unassigned.total,
             stuck=parts.unassigned.stuck,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentManagerRequest
 from temporalio.client import Client
 
+from rollout.controller.report.folder import report_folder
 from rollout.temporal.versions import version_metadata
 from tests.support.controlled import WHOLE, Rollout, done
 from tests.support.runs import begun, order
@@ -24,6 +26,17 @@ from tests.support.waiting import eventually
 from tests.support.worker_process import Command, run
 
 pytestmark = pytest.mark.temporal
+
+CANARY = f"canary{secrets.token_hex(6)}"
+SECRETS = {
+    "TEMPORAL_API_KEY": CANARY,
+    "TEMPORAL_TLS": "false",
+    "PROMETHEUS_URL": f"http://me:{CANARY}@127.0.0.1:9",
+    "SUPERVISOR_SERVER_URL": f"http://me:{CANARY}@127.0.0.1:9",
+    "SUPERVISOR_PASSWORD": CANARY,
+    "CODEC_KEY": CANARY,
+}
+"""What no log, metric, answer or report may hold."""
 
 
 @pytest.fixture
@@ -38,9 +51,12 @@ class TestRollout:
     """From nothing to v2, as rollout.toml says."""
 
     def test_step_by_step(self, rollout: Rollout) -> None:
-        """v1 first, then v2 at each percentage; status and plan tell each phase and reason."""
+        """v1 first, then v2 at each percentage; status and plan tell each phase and reason.
+
+        At its end a report is left, and no secret stands in anything that was told.
+        """
         port = free_port()
-        controller = rollout.start_controller("--metrics-port", str(port))
+        controller = rollout.start_controller("--metrics-port", str(port), **SECRETS)
         eventually(lambda: controller.records("plan"))
         assert "no worker of deployment" in controller.records("plan")[0]["reason"]
         assert rollout.status()["phase"] == "waiting"
@@ -55,6 +71,19 @@ class TestRollout:
         rollout.start_worker("v2")
         eventually(lambda: done(controller) == WHOLE, seconds=30)
         eventually(lambda: rollout.status()["phase"] == "complete", seconds=10)
+
+        (page,) = eventually(lambda: list(report_folder(rollout.name).glob("*-complete.html")))
+        report = json.loads(page.with_suffix(".json").read_text())
+        assert (report["target"], report["outcome"]) == ("v2", "complete")
+        told = [controller.log_file.read_text(), page.read_text()]
+        for path in ("metrics", "api/v1/status", "api/v1/snapshot"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}") as answer:
+                told.append(answer.read().decode())
+        for words in (("events", "--json"), ("report", "--json"), ("history", "--json")):
+            code, stdout, stderr = rollout.command(*words, **SECRETS)
+            assert code == 0, stderr
+            told += [stdout, stderr]
+        assert [text for text in told if CANARY in text] == []
 
         # Drained and replaced: safe. A check that fails would name itself here.
         eventually(lambda: version(rollout.status(), "v1")["safe_to_stop"], seconds=30)

@@ -164,6 +164,26 @@ def test_the_switchover(stack: StackClone) -> None:
     assert exported_to_alerts() - set(names) <= NOT_IN_THIS_STACK
     assert all(stopped_at < at < back_at for at in too_early), (stopped_at, too_early, back_at)
     stack.supervisorctl("start", "worker-v1")
+    the_report_tells_of_it(stack)
+
+
+def the_report_tells_of_it(stack: StackClone) -> None:
+    """The one that was left at its end, and one made now."""
+    assert list((stack.root / "var/reports").glob("*/*-complete.html"))
+    asked = stack.python("-m", "rollout", "report", "--since", "10m", "--json")
+    report = json.loads(asked.stdout.splitlines()[-1])
+    assert (report["outcome"], report["missing"], report["failed"]) == ("complete", [], [])
+    drawn = {(curve["kind"], curve["build_id"]) for curve in report["curves"]}
+    assert {(kind, "v2") for kind in ("meant", "real", "open", "p95")} <= drawn
+    assert ("open", "v1") in drawn
+    figures = {f["build_id"]: f for f in report["figures"] if f["part"] == "during"}
+    for build_id in ("v1", "v2"):
+        assert figures[build_id]["completed"] > 10
+        assert figures[build_id]["failed"] == 0
+        assert 0 < figures[build_id]["p50"] <= figures[build_id]["p95"]
+        assert figures[build_id]["activity_failures"] == 0
+    told = {event["name"] for event in report["events"]}
+    assert {"routing.ramp-set", "process.stopped", "verdict.safe", "version.drained"} <= told
 
 
 def test_a_version_comes_and_goes(stack: StackClone) -> None:

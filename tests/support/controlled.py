@@ -54,9 +54,9 @@ class Rollout:
         self._stack.callback(command.end)
         return command
 
-    def command(self, *words: str) -> tuple[int, str, str]:
-        """Run a rollout command: exit code, stdout, stderr."""
-        result = run(self.server, "rollout", "--config", str(self.file), *words)
+    def command(self, *words: str, **settings: str) -> tuple[int, str, str]:
+        """Run a rollout command with ``settings`` in its environment: exit code, stdout, stderr."""
+        result = run(self.server, "rollout", "--config", str(self.file), *words, **settings)
         return result.returncode, result.stdout, result.stderr
 
     def status(self) -> dict[str, Any]:

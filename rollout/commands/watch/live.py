@@ -10,8 +10,9 @@ import asyncio
 import io
 import json
 import signal
+import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,17 +27,21 @@ from rollout.base.settings import LOG_DIR, prometheus_url
 from rollout.commands.looking import from_controller, plan_of
 from rollout.commands.watch.bars import glyphs_for
 from rollout.commands.watch.picture import as_line, render
-from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
+from rollout.commands.watch.view import Context, Trends, View, view_of
+from rollout.commands.world import is_elsewhere
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
 from rollout.controller.past import Event, LogTail
 from rollout.controller.snapshot import Snapshot, Unanswered
 from rollout.controller.telling import told_by
 from rollout.core.actions import Plan
+from rollout.core.changes import what_changed
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.prometheus.client import Prometheus, prometheus_at
 from rollout.prometheus.traffic import Traffic, read_traffic
+from rollout.supervision.process_log import read_process_log
+from rollout.supervision.rpc import Supervisor
 
 if TYPE_CHECKING:
     from rollout.commands.watch.alone import Alone
@@ -47,6 +52,8 @@ _EVENTS_KEPT = 50
 _TOLD = "told: "
 """Before the notes that the controller's own warnings are kept under."""
 _PROMETHEUS_TIMEOUT = 2.0
+_PROCESSES_EVERY = 5.0
+"""Seconds between two looks at supervisord's log."""
 
 
 def watch(parser: argparse.ArgumentParser) -> None:
@@ -194,12 +201,15 @@ class _Watcher:
         self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self._log = LogTail(LOG_DIR, self._intent.config.deployment.name)
         self._notes: dict[str, str] = {}
+        self._restarts: Mapping[str, int] = {}
+        self._processes_at = 0.0
 
     def view(self) -> View:
         """The picture as of now."""
         now = datetime.now(timezone.utc)
         events = sorted([*self._log.events(), *self._events], key=lambda event: event.at)
-        context = Context(self._traffic, self._trends, events, tuple(self._notes.values()))
+        notes = tuple(self._notes.values())
+        context = Context(self._traffic, self._trends, events, notes, self._restarts)
         return view_of(self._intent.config, self._seen, self._plan(now), now, context)
 
     def _plan(self, now: datetime) -> Plan | None:
@@ -214,7 +224,9 @@ class _Watcher:
         async with prometheus_at(prometheus_url(), timeout=_PROMETHEUS_TIMEOUT) as prometheus:
             while True:
                 self._refresh_intent()
-                await asyncio.gather(self._observe(), self._measure(prometheus))
+                await asyncio.gather(
+                    self._observe(), self._measure(prometheus), self._count_restarts()
+                )
                 await asyncio.sleep(interval)
 
     def _refresh_intent(self) -> None:
@@ -274,3 +286,14 @@ class _Watcher:
     async def _measure(self, prometheus: Prometheus) -> None:
         name = self._intent.config.deployment.name
         self._traffic = await read_traffic(prometheus, name, self._type)
+
+    async def _count_restarts(self) -> None:
+        if is_elsewhere() or time.monotonic() < self._processes_at:
+            return
+        self._processes_at = time.monotonic() + _PROCESSES_EVERY
+        try:
+            log = await read_process_log(Supervisor(), self._intent.config.deployment.name)
+        except Failure:  # that it does not answer, the look says
+            self._restarts = {}
+        else:
+            self._restarts = log.restarts()
