@@ -83,8 +83,9 @@ async def control(
         publisher.standing(surveyor.look())
         try:
             seen = await look(client, config, observer)
+            now = datetime.now(timezone.utc)
             held_for = held.up_to(seen)
-            decided = plan(config, seen, datetime.now(timezone.utc), identity, held=held_for)
+            decided = plan(config, seen, now, identity, held=held_for)
             held = held.after(seen, decided)
             told.plan(decided, seen)
             publisher.round(seen, decided)

@@ -128,7 +128,7 @@ def _server() -> socket.socket:
         with theirs:
             subprocess.Popen(
                 [sys.executable, "-c", "from tests.support.forking import serve; serve()"],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 cwd=Path(__file__).parents[2],
                 env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
             )
@@ -211,7 +211,7 @@ def _become(asked: Mapping[str, Any], out: int, err: int) -> None:
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException:  # noqa: BLE001 - as an interpreter does
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
