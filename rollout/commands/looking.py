@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
@@ -19,7 +18,7 @@ from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
 from rollout.core.observation import Observation
 
-__all__ = ["Look", "from_controller", "look", "plan_of"]
+__all__ = ["Look", "from_controller", "look", "look_alone", "look_here", "plan_of"]
 
 _PATIENCE = 3.0
 """Seconds for which a command waits for the controller's look at what was just changed."""
@@ -41,19 +40,30 @@ class Look:
 
 async def look(followed: Followed) -> Look:
     """See the deployment. Raises `Failure` where nobody can."""
-    config, server = followed.config, asked_server()
-    first = [followed.warning] if followed.warning else []
-    try:
-        snapshot, seen = await from_controller(config.deployment.name, server, patience=_PATIENCE)
-    except Unanswered as none:
-        # What it takes to ask the server is imported only where it is asked.
-        from rollout.commands.own_look import own_look  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415 - `look_here` does without
 
-        seen, decided, found = await own_look(config)
-        return Look(seen, decided, server, "direct", (*first, *found), str(none))
-    told = tuple(dict.fromkeys((*first, *told_by(snapshot, config))))
-    decided = plan_of(snapshot, config, seen)
-    return Look(seen, decided, server, "controller", told)
+    try:
+        return await asyncio.to_thread(look_here, followed)
+    except Unanswered as none:
+        return await look_alone(followed, none)
+
+
+def look_here(followed: Followed) -> Look:
+    """See what the controller here tells. Raises `Unanswered` where it cannot be relied on."""
+    _refuse_elsewhere()
+    config, server = followed.config, asked_server()
+    snapshot, seen = read(config.deployment.name, server, patience=_PATIENCE)
+    told = tuple(dict.fromkeys((*_first(followed), *told_by(snapshot, config))))
+    return Look(seen, plan_of(snapshot, config, seen), server, "controller", told)
+
+
+async def look_alone(followed: Followed, why: Unanswered) -> Look:
+    """See what the server says, because no controller tells. Raises `Failure` where it does not."""
+    # What it takes to ask the server is imported only where it is asked.
+    from rollout.commands.own_look import own_look  # noqa: PLC0415
+
+    seen, decided, found = await own_look(followed.config)
+    return Look(seen, decided, asked_server(), "direct", (*_first(followed), *found), str(why))
 
 
 async def from_controller(
@@ -63,8 +73,9 @@ async def from_controller(
 
     Raises `Unanswered` where it cannot be relied on.
     """
-    if is_elsewhere():
-        raise Unanswered("--elsewhere: no controller is asked")
+    import asyncio  # noqa: PLC0415 - `look_here` does without
+
+    _refuse_elsewhere()
     return await asyncio.to_thread(read, deployment, server, patience=patience)
 
 
@@ -79,3 +90,12 @@ def plan_of(snapshot: Snapshot, config: RolloutConfig, seen: Observation) -> Pla
     from rollout.core.plan import plan  # noqa: PLC0415 - that a file was just changed is rare
 
     return plan(config, seen, datetime.now(timezone.utc), own_identity())
+
+
+def _refuse_elsewhere() -> None:
+    if is_elsewhere():
+        raise Unanswered("--elsewhere: no controller is asked")
+
+
+def _first(followed: Followed) -> list[str]:
+    return [followed.warning] if followed.warning else []

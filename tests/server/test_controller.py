@@ -70,7 +70,7 @@ class TestRollout:
 
         rollout.start_worker("v2")
         eventually(lambda: done(controller) == WHOLE, seconds=30)
-        eventually(lambda: rollout.status()["phase"] == "complete", seconds=10)
+        eventually(lambda: rollout.told()["phase"] == "complete", seconds=10)
 
         (page,) = eventually(lambda: list(report_folder(rollout.name).glob("*-complete.html")))
         report = json.loads(page.with_suffix(".json").read_text())
@@ -86,7 +86,7 @@ class TestRollout:
         assert [text for text in told if CANARY in text] == []
 
         # Drained and replaced: safe. A check that fails would name itself here.
-        eventually(lambda: version(rollout.status(), "v1")["safe_to_stop"], seconds=30)
+        eventually(lambda: version(rollout.told(), "v1")["safe_to_stop"], seconds=30)
         v2 = version(rollout.status(), "v2")
         assert not v2["safe_to_stop"]
         assert {p["check"]: p["detail"] for p in v2["evidence"] if not p["ok"]} == {
@@ -271,7 +271,7 @@ class TestWhatWaits:
         rollout.start_worker("v1", "compatible")
         v2 = rollout.start_worker("v2")
         controller = rollout.start_controller()
-        eventually(lambda: rollout.status()["phase"] == "complete", seconds=60)
+        eventually(lambda: rollout.told()["phase"] == "complete", seconds=60)
         assert v2.stop() == 0
         client = await Client.connect(rollout.server.address)
         for number in range(12):
@@ -280,16 +280,16 @@ class TestWhatWaits:
             )
 
         def told() -> dict[str, Any]:
-            status = rollout.status()
+            status = rollout.told()
             assert status["phase"] == "waiting", status
             assert re.fullmatch(f"v2 takes all new runs, but {wait}", status["reason"]), status
+            assert "v2 has no live worker: its 100% of new runs wait for one" in status["warnings"]
             return status
 
         # The age is the server's word, which is older at first than the count.
         wait = r"12 new runs wait for a worker of v2, the oldest for about \d+ s"
         status = eventually(told, seconds=60)
         assert any(re.fullmatch(wait, warning) for warning in status["warnings"])
-        assert "v2 has no live worker: its 100% of new runs wait for one" in status["warnings"]
         evidence = {p["check"]: p["detail"] for p in version(status, "v1")["evidence"]}
         assert evidence["new_runs"] == "12 new runs wait for a worker for more than 10 s"
         assert not version(status, "v1")["safe_to_stop"]
@@ -350,7 +350,7 @@ class TestAutoUpgrade:
         rollout.start_worker("v2", "incompatible", *behavior)
 
         reason = "replaying runs of v1 on v2, to which its 1 auto-upgrade run would move"
-        eventually(lambda: rollout.status()["reason"] == reason, seconds=60)
+        eventually(lambda: rollout.told()["reason"] == reason, seconds=60)
         # Here nobody can replay them: then it gets nothing, and that is said.
         told = "could not replay runs of v1 on v2: no program here runs v2"
         eventually(lambda: any(r["reason"].startswith(told) for r in controller.records("refused")))
@@ -387,7 +387,7 @@ class TestGate:
         rollout.start_worker("v1", "compatible")
         rollout.start_worker("v2")
         controller = rollout.start_controller()
-        eventually(lambda: rollout.status()["phase"] == "blocked", seconds=40)
+        eventually(lambda: rollout.told()["phase"] == "blocked", seconds=40)
         reason = rollout.status()["reason"]
         assert reason == (
             "the gate of v2 cannot pass: this build has no workflow Missing (it has Greeting, "
@@ -405,7 +405,7 @@ class TestGate:
         rollout.start_worker("v1", "compatible")
         rollout.start_worker("v2")
         controller = rollout.start_controller()
-        eventually(lambda: rollout.status()["phase"] == "blocked", seconds=40)
+        eventually(lambda: rollout.told()["phase"] == "blocked", seconds=40)
         reason = rollout.status()["reason"]
         assert reason.startswith(
             f"the gate of v2 failed on {rollout.name}: gate/{rollout.name}/v2/"
@@ -435,12 +435,12 @@ class TestTaskQueues:
         beside = rollout.start_worker("v1", "compatible", "--task-queue", extra)
         rollout.start_worker("v2")
         controller = rollout.start_controller()
-        eventually(lambda: rollout.status()["current"] == "v1")
+        eventually(lambda: rollout.told()["current"] == "v1")
         reason = f"v2 has no live worker on task queue {extra}, which v1 has"
-        eventually(lambda: rollout.status()["reason"] == reason)
+        eventually(lambda: rollout.told()["reason"] == reason)
 
         rollout.start_worker("v2", "incompatible", "--task-queue", extra)
-        eventually(lambda: rollout.status()["current"] == "v2")
+        eventually(lambda: rollout.told()["current"] == "v2")
         assert beside.stop() == 0
         # What v2 alone serves would stand in v1's way: the server refuses that, unless told.
         code, told, warned = rollout.command("rollback", "--to", "v1")
@@ -449,7 +449,7 @@ class TestTaskQueues:
         lacking = f"v1 has no live worker on task queue {extra}, where others have: "
 
         def told_of() -> bool:
-            status = rollout.status()
+            status = rollout.told()
             assert [w for w in status["warnings"] if w.startswith(lacking)], status
             return True
 

@@ -276,9 +276,9 @@ async def test_zero_is_seen_twice(temporal_server: DevServer) -> None:
         await until(begun, seconds=20)
 
 
-@pytest.mark.parametrize("number", [2, 20, 90])
+@pytest.mark.parametrize("number", [2, 90])
 async def test_calls_do_not_grow_with_versions(temporal_server: DevServer, number: int) -> None:
-    """A minute of looks costs no more than its budget, at 2, 20 and 90 versions."""
+    """A minute of looks costs no more than its budget, at 2 versions as at 90."""
     client = await connect(temporal_server)
     deployment = f"many-{uuid4().hex[:8]}"
     await register(client, deployment, number)

@@ -30,13 +30,16 @@ HEAVY = frozenset(
 """What takes long to import."""
 NEEDED = {
     "--help": (),
-    "status --json": ("asyncio",),
-    "status": ("asyncio", "pygments", "rich"),
+    "status --json": (),
+    "status": ("pygments", "rich"),
     "list": ("asyncio",),
     "list --json": ("asyncio",),
     "history": ("asyncio",),
     "history --json": ("asyncio",),
     "completion bash": (),
+    "watch --help": ("asyncio", "httpx", "pygments", "rich"),
+    "to v2": ("asyncio", "filelock", "pygments", "rich", "tenacity"),
+    "pause": ("asyncio", "filelock", "pygments", "rich", "tenacity", "tomlkit"),
 }
 """What a command may import of it that a controller answers, or that asks nobody."""
 
