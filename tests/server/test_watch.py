@@ -268,8 +268,8 @@ class TestChanges:
             (RAMPING, ()),
             (replace(RAMPING, ramping=Ramp("v2", 50.0)), ("50 % of new runs go to v2",)),
             (
-                replace(RAMPING, ramping=Ramp("v2", 50.0), modifier="ada@shell"),
-                ("50 % of new runs go to v2, by ada@shell",),
+                replace(RAMPING, ramping=Ramp("v2", 50.0), modifier="ops@shell"),
+                ("50 % of new runs go to v2, by ops@shell",),
             ),
             (replace(RAMPING, ramping=None), ("the ramp of v2 has ended",)),
             (replace(RAMPING, current="v2", ramping=None), ("new runs go to v2",)),

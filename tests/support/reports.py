@@ -36,7 +36,7 @@ def example_report(*, old: str = "v1", new: str = "v2", text: str = "") -> Repor
     real = [0.0] * 14 + [0.08, 0.11, 0.1, 0.09] * 2 + [0.5, 0.48, 0.52, 0.51] * 2 + [0.99] * 17
     drain = [24.0] * 14 + [24 - n for n in range(16)] + [max(0.0, 9 - n) for n in range(17)]
     events = (
-        Happened(at(-1), "command.done", f"ada: rollout to {new}{text}", "person", None, "ada"),
+        Happened(at(-1), "command.done", f"ops: rollout to {new}{text}", "person", None, "ops"),
         Happened(at(0), "config.changed", f'target = "{new}" (was "{old}"){text}', "controller"),
         Happened(at(8), "gate.seen", f"the gate on shop, try 1, has passed{text}", "controller"),
         Happened(at(20), "routing.ramp-set", f"ramp {new} to 10 %{text}", "controller", new),

@@ -157,7 +157,7 @@ class TestTimeline:
             + line(5, "reported", file="x.html", event_name="report.written")
         )
         (tmp_path / "commands.log").write_text(
-            line(2, "command", command="to v2", who="ada", exit_code=0, event_name="command.done")
+            line(2, "command", command="to v2", who="ops", exit_code=0, event_name="command.done")
         )
         log = tmp_path / "supervisord.log"
         log.write_text(f"{local(1)} INFO spawned: 'worker-v2' with pid 7\n")
@@ -169,7 +169,7 @@ class TestTimeline:
         assert [(event.source, event.name, event.text) for event in found] == [
             ("server", "version.registered", "registered"),
             ("supervisord", "process.started", "worker-v2 was started (pid 7)"),
-            ("person", "command.done", "ada: rollout to v2"),
+            ("person", "command.done", "ops: rollout to v2"),
             ("controller", "routing.ramp-set", "rollout: ramp v2 to 10 %"),
             ("controller", "workers.seen", "v2 has 1 live worker"),
             ("controller", "report.written", "the report of the rollout is x.html"),
@@ -197,7 +197,7 @@ class TestAudit:
     @pytest.fixture(autouse=True)
     def _logs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(settings, "LOG_DIR", tmp_path)
-        monkeypatch.setenv("SUDO_USER", "ada")
+        monkeypatch.setenv("SUDO_USER", "ops")
 
     def test_a_command_that_fails_is_noted_with_its_error(self, tmp_path: Path) -> None:
         """And is still raised."""
@@ -206,7 +206,7 @@ class TestAudit:
         record = json.loads((tmp_path / "commands.log").read_text())
         assert (record["command"], record["exit_code"]) == ("to v2", 1)
         assert (record["error"], record["deployment_name"]) == ("no such build", "shop")
-        assert record["who"].startswith("ada (as ")
+        assert record["who"].startswith("ops (as ")
         (event,) = asyncio.run(Timeline(tmp_path, "shop", None).past(None))
         assert event.text.endswith("rollout to v2 (exit code 1: no such build)")
 

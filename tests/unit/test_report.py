@@ -63,7 +63,7 @@ class TestPage:
         """Who went where, how long it took, what failed, who asked, and what may be stopped."""
         words = _Read(page(example_report())).words
         for said in (
-            *("v1 → v2: complete in 4 min", "all new runs go to v2", "ada: rollout to v2"),
+            *("v1 → v2: complete in 4 min", "all new runs go to v2", "ops: rollout to v2"),
             *("order-17", "run-1", "timed out", "the gate on shop, try 1, has passed"),
             *("v1: not safe to stop", "✗ 3 runs are open on v1", "2 of 40", "5.0%", "1.2 s"),
             *("worker-v2 has ended", "Share of new runs, meant and real (dashed)"),
