@@ -37,7 +37,7 @@ NEEDED = {
     "history": ("asyncio",),
     "history --json": ("asyncio",),
     "completion bash": (),
-    "watch --help": ("asyncio", "httpx", "pygments", "rich"),
+    "watch --help": ("asyncio", "httpx", "psutil", "pygments", "rich"),
     "to v2": ("asyncio", "filelock", "pygments", "rich", "tenacity"),
     "pause": ("asyncio", "filelock", "pygments", "rich", "tenacity", "tomlkit"),
 }
