@@ -16,7 +16,7 @@ from rollout.controller.identity import is_running, own_identity
 from rollout.controller.last_good import Followed
 from rollout.controller.publishing import limit_warnings, told_by
 from rollout.controller.refusals import last_refusals
-from rollout.controller.snapshot import Snapshot, Unanswered, read
+from rollout.controller.snapshot import Snapshot, Unanswered, page_of, read
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
@@ -25,7 +25,7 @@ from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.supervision.survey import Surveyor
 
-__all__ = ["Look", "from_controller", "look", "plan_of"]
+__all__ = ["Look", "from_controller", "live_page", "look", "plan_of"]
 
 _PATIENCE = 3.0
 """Seconds for which a command waits for the controller's look at what was just changed."""
@@ -73,6 +73,11 @@ async def from_controller(
     if is_elsewhere():
         raise Unanswered("--elsewhere: no controller is asked")
     return await asyncio.to_thread(read, deployment, server, patience=patience)
+
+
+def live_page(deployment: str) -> str | None:
+    """The address of the page that the controller here serves; None where there is none."""
+    return None if is_elsewhere() else page_of(deployment, asked_server())
 
 
 def plan_of(snapshot: Snapshot, config: RolloutConfig, seen: Observation) -> Plan:

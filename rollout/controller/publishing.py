@@ -23,6 +23,8 @@ from rollout.core.observation import Observation
 from rollout.core.status_document import Source, status_document
 from rollout.core.sunset import kept
 from rollout.core.version_limit import deletable, warning
+from rollout.page.document import Told
+from rollout.page.memory import Change, Memory
 
 __all__ = ["Publisher", "limit_warnings", "told_by"]
 
@@ -33,6 +35,7 @@ class Publisher:
     def __init__(self, server: Server, config_file: Path) -> None:
         self._config: RolloutConfig | None = None
         self._log: LogTail | None = None
+        self._memory = Memory()
         self._last = Snapshot(
             pid=os.getpid(),
             identity=own_identity(),
@@ -58,6 +61,9 @@ class Publisher:
     def round(self, seen: Observation, decided: Plan) -> None:
         """What was seen, and what is to be done about it as the intent is."""
         target = self._config.deployment.target if self._config else ""
+        self._memory.saw(seen, target)
+        if self._log:
+            self._memory.did(Change(event.at, event.text) for event in self._log.events())
         self._change(observation=seen, decided=Decision.of(decided, target), unread=None)
 
     def changed(self) -> None:
@@ -80,10 +86,24 @@ class Publisher:
         """What each path answers with."""
         return {"/api/v1/status": self._deployments, "/api/v1/snapshot": self._snapshot}
 
-    def announce(self, deployment: str, url: str) -> Callable[[], None]:
-        """Leave word where this controller is found, and say how to take that back."""
+    def announce(self, deployment: str, url: str, page: str = "") -> Callable[[], None]:
+        """Leave word where this controller and its page are; how to take that back."""
         here = self._last
-        return Announcement(url, here.pid, here.address, here.namespace).leave(deployment)
+        return Announcement(url, here.pid, here.address, here.namespace, page).leave(deployment)
+
+    def told(self, deployment: str) -> Told:
+        """What the page shows, of the deployment that is followed under this name."""
+        last, config = self._last, self._config
+        return Told(
+            deployment=deployment,
+            config=config,
+            seen=last.observation,
+            decided=last.decided.plan() if last.decided else None,
+            unread=last.unread,
+            address=last.address,
+            warnings=told_by(last, config) if config else (),
+            memory=self._memory,
+        )
 
     def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of each type
         # One assignment: a thread that answers has the round before or this one, whole.

@@ -17,9 +17,10 @@ from rollout.base.settings import ROOT
 from rollout.commands.watch.bars import ASCII, BLOCKS, bar, glyphs_for, trend
 from rollout.commands.watch.live import Lines
 from rollout.commands.watch.picture import render
-from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
+from rollout.commands.watch.view import Context, Trends, View, view_of
 from rollout.controller.past import Event
 from rollout.core.actions import Plan
+from rollout.core.changes import what_changed
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
 from rollout.core.observation import GateRun, Observation, Ramp, Version

@@ -17,8 +17,9 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
@@ -27,10 +28,10 @@ from rollout.base.connect import connect
 from rollout.base.exit import Failure, Misuse
 from rollout.base.server import asked_server
 from rollout.base.settings import LOG_DIR, prometheus_url
-from rollout.commands.looking import from_controller, plan_of
+from rollout.commands.looking import from_controller, live_page, plan_of
 from rollout.commands.watch.bars import glyphs_for
 from rollout.commands.watch.picture import as_line, render
-from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
+from rollout.commands.watch.view import Context, Trends, View, view_of
 from rollout.commands.world import supervisor_here
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
@@ -39,6 +40,7 @@ from rollout.controller.past import Event, LogTail
 from rollout.controller.publishing import told_by
 from rollout.controller.snapshot import Snapshot, Unanswered
 from rollout.core.actions import Plan
+from rollout.core.changes import what_changed
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.prometheus.client import Prometheus, prometheus_at
@@ -114,8 +116,10 @@ async def _draw(
     glyphs = glyphs_for(console.encoding)
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            picture = render(watcher.view(), console.width, console.height, glyphs)
-            live.update(picture, refresh=True)
+            page = watcher.page()
+            height = console.height - (1 if page else 0)
+            picture = render(watcher.view(), console.width, height, glyphs)
+            live.update(Group(picture, Text(page, "dim")) if page else picture, refresh=True)
             if await _over(ended, reading, min(interval, 1.0)):
                 return
 
@@ -129,6 +133,8 @@ async def _tell(
 ) -> None:
     """One line a change: of the versions at first, then of what happens."""
     told = Lines()
+    if page := watcher.page():
+        say(datetime.now(timezone.utc), page)
     while True:
         view = watcher.view()
         for at, text in told.news(view):
@@ -200,6 +206,11 @@ class _Watcher:
         self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self._log = LogTail(LOG_DIR, self._intent.config.deployment.name)
         self._notes: dict[str, str] = {}
+
+    def page(self) -> str:
+        """Where the same is to be seen in a browser; empty where no controller serves it."""
+        page = live_page(self._intent.config.deployment.name)
+        return f"live page: {page}" if page else ""
 
     def view(self) -> View:
         """The picture as of now."""
