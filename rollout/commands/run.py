@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from urllib.parse import urlencode
 
-import structlog
 from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
@@ -17,21 +16,25 @@ from rollout.base import logs, settings
 from rollout.base.command_line import port
 from rollout.base.connect import connect_patiently
 from rollout.base.exit import Failure
+from rollout.base.logger import get_logger
 from rollout.base.server import asked_server
 from rollout.base.signals import stop_on_signals, unless_stopped
 from rollout.controller.api import serve
 from rollout.controller.each_file import for_each_file
-from rollout.controller.identity import only_one, only_one_of_all, own_identity
+from rollout.controller.identity import own_identity
 from rollout.controller.last_good import follow
+from rollout.controller.lock import only_one, only_one_of_all
 from rollout.controller.loop import control
 from rollout.controller.metrics import ControllerMetrics, Families
+from rollout.controller.notified import Notified
+from rollout.controller.notifying import Notifier
 from rollout.controller.published import Published
 from rollout.controller.publishing import Publisher
 from rollout.page.site import Site
 
 __all__ = ["run"]
 
-log = structlog.get_logger("rollout")
+log = get_logger("rollout")
 
 
 def run(parser: argparse.ArgumentParser) -> None:
@@ -76,9 +79,10 @@ class _Controllers:
         self._number = number
         self._lock = lock
         self._registry = CollectorRegistry()
-        self._families = Families(self._registry)
+        self._families = Families(self._registry, asked_server().namespace)
         self._published = Published()
         self._several = several
+        self._notified = Notified(self._registry, asked_server().namespace)
 
     async def run(self, path: Path) -> None:
         """Follow the file at ``path``, or each of that folder, until told to stop."""
@@ -105,10 +109,13 @@ class _Controllers:
             metrics = ControllerMetrics(self._families, name)
             after.callback(metrics.forget)
             metrics.ages(lambda: publisher.observed_at)
+            metrics.program_files(lambda: publisher.machine_problems)
             after.callback(self._published.add(name, publisher))
             if self._number:
                 after.callback(_announce(publisher, name, self._number, self._several))
-            await control(client, file, metrics, publisher)
+            after.callback(self._notified.forget, name)
+            notifier = Notifier(name, self._notified.of(name))
+            await control(client, file, metrics, publisher, notifier)
 
 
 def _announce(publisher: Publisher, name: str, number: int, several: bool) -> Callable[[], None]:

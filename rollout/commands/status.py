@@ -9,12 +9,15 @@ from datetime import datetime, timezone
 from typing import Any
 
 from rollout.base import settings
-from rollout.commands.looking import Look, live_page, look
+from rollout.commands.looking import Look, live_page, look_alone, look_here
 from rollout.controller.last_good import Followed, follow
+from rollout.controller.snapshot import Unanswered
 from rollout.core.config import RolloutConfig
 from rollout.core.status_document import Source, status_document
 
 __all__ = ["status"]
+
+_Outcome = int | Coroutine[Any, Any, int]
 
 _JUST_NOW = 3.0
 """Seconds; what is older than that is said to be so."""
@@ -33,21 +36,31 @@ def status(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_status)
 
 
-async def _status(arguments: argparse.Namespace) -> int:
+def _status(arguments: argparse.Namespace) -> _Outcome:
     """Versions, their share of new runs, open runs, and what is safe to stop."""
-    await _SHOWN[arguments.versioning](follow(arguments.config), arguments)
-    return 0
+    return _SHOWN[arguments.versioning](follow(arguments.config), arguments)
 
 
-async def _of_deployment(followed: Followed, arguments: argparse.Namespace) -> None:
-    config = followed.config
-    found = await look(followed)
+def _of_deployment(followed: Followed, arguments: argparse.Namespace) -> _Outcome:
+    try:
+        found = look_here(followed)
+    except Unanswered as none:
+        return _alone(followed, arguments, none)
+    return _told(followed.config, arguments, found)
+
+
+async def _alone(followed: Followed, arguments: argparse.Namespace, why: Unanswered) -> int:
+    return _told(followed.config, arguments, await look_alone(followed, why))
+
+
+def _told(config: RolloutConfig, arguments: argparse.Namespace, found: Look) -> int:
     now = datetime.now(timezone.utc)
     if arguments.json:
         source = Source(found.source, found.server.address, found.told)
         print(json.dumps(status_document(config, found.seen, found.decided, now, source)))
-        return
-    _show(config, found, now)
+    else:
+        _show(config, found, now)
+    return 0
 
 
 def _show(config: RolloutConfig, found: Look, now: datetime) -> None:
@@ -73,7 +86,7 @@ def _source(found: Look, now: datetime) -> str | None:
     return f"as the controller saw it {age:.0f} s ago" if age > _JUST_NOW else None
 
 
-async def _of_sets(followed: Followed, arguments: argparse.Namespace) -> None:
+async def _of_sets(followed: Followed, arguments: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415
 
     from rollout.base.connect import connect  # noqa: PLC0415
@@ -86,9 +99,10 @@ async def _of_sets(followed: Followed, arguments: argparse.Namespace) -> None:
         print(json.dumps(version_sets.as_json(seen)))
     else:
         Console(highlight=False).print(version_sets.render(seen))
+    return 0
 
 
-_SHOWN: Mapping[str, Callable[[Followed, argparse.Namespace], Coroutine[Any, Any, None]]] = {
+_SHOWN: Mapping[str, Callable[[Followed, argparse.Namespace], _Outcome]] = {
     "deployment": _of_deployment,
     "version-sets": _of_sets,
 }

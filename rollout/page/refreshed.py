@@ -8,11 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-import structlog
+from rollout.base.logger import get_logger
 
 __all__ = ["Refreshed"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _KEYS = 32
 """So many values are kept; who asks for more has the oldest forgotten."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollout.core.observation import STATUSES
 from rollout.prometheus.promql import selector
-from rollout.supervision.rpc import STATES
+from rollout.supervision.states import STATES
 
 __all__ = [
     "FAILURE_RATIO",

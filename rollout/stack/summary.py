@@ -59,6 +59,9 @@ def _places(programs: Sequence[Command]) -> list[tuple[str, str]]:
         places.append(("Temporal", f"http://127.0.0.1:{ui}"))
     if "grafana" in by_kind:
         places.append(("Grafana", f"http://127.0.0.1:{by_kind['grafana'].ports[0]}"))
+    if "alertmanager" in by_kind:
+        port = by_kind["alertmanager"].metrics_port
+        places.append(("Alertmanager", f"http://127.0.0.1:{port}"))
     places += [
         (
             f"{each.name} metrics",

@@ -102,30 +102,6 @@ class TestFirstDay:
         assert str(targets) in (home.folder / "prometheus-scrape.yml").read_text()
 
 
-_DEBIAN = Path("/usr/bin")
-
-
-@pytest.mark.skipif(
-    not (_DEBIAN / "supervisord").exists(),
-    reason="Debian's supervisor is not installed here: `apt install supervisor`",
-)
-def test_under_the_supervisor_of_debian(temporal_server: DevServer, name: str) -> None:
-    """Its release runs both programs and a worker, which is seen and may be steered."""
-    supervisord = PrivateSupervisord(programs=_DEBIAN)
-    supervisord.start()
-    try:
-        home = OwnHome(temporal_server, supervisord)
-        home.init("-d", name, "--directory", str(home.folder), *_found_at(supervisord))
-        home.update("rollout", "rollout-exporter")
-        home.worker(name, "3f9c2ab", f"{name}-a")
-        home.rollout("to", "3f9c2ab")
-        eventually(lambda: _is_current(home, "3f9c2ab"))
-        (version,) = home.status()["versions"]
-        assert version["process"] == "RUNNING"
-    finally:
-        supervisord.stop()
-
-
 class TestWhatItWrites:
     """What is there afterwards, and what is never touched."""
 

@@ -184,8 +184,8 @@ def test_a_host_behind_a_cable_that_is_pulled(tmp_path: Path) -> None:
         stack.callback(server.stop)
         several = Several(server, stack)
         hosts = []
-        for number, (name, ahead) in enumerate([("web-1", -5), ("web-2", 5)], start=1):
-            space = stack.enter_context(Namespace.opened(name, number))
+        for name, ahead in [("web-1", -5), ("web-2", 5)]:
+            space = stack.enter_context(Namespace.opened(name))
             host = several.host(name, "v1", space=space, ahead=ahead)
             hosts.append((host, space))
         (_, _), (far, cable) = hosts

@@ -16,6 +16,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import PinnedVersioningOverride, WorkerDeploymentVersion
 
+from tests.support.prometheus import fired
 from tests.support.scrape import scrape
 from tests.support.stack_clone import StackClone, stack_clone
 from tests.support.temporal_server import free_port
@@ -56,7 +57,7 @@ keep = 0
 @pytest.fixture(scope="module")
 def stack() -> Iterator[StackClone]:
     """A stack with a quick pace and v1 alone; the server forgets pollers after a minute."""
-    with stack_clone() as clone:
+    with stack_clone(LOAD_RATE="3") as clone:
         clone.write("rollout.toml", QUICK + SUNSET)
         (clone.root / "workers/programs/worker-v2.ini").unlink()
         clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.5 --order-seconds 2-4")
@@ -90,7 +91,11 @@ def version(stack: StackClone, build_id: str) -> dict[str, Any]:
 
 
 def test_a_failing_build_is_rolled_back_by_itself(stack: StackClone) -> None:
-    """A build that fails three activities in ten goes back within its first step, and stays out."""
+    """A build that fails three activities in ten goes back within its first step, and stays out.
+
+    An alert says so until a person wants another build.
+    """
+    began = time.time()
     add(stack, "bad", "--app", "tests.support.faulty_builds")
     rollout(stack, "to", "bad")
     eventually(lambda: (stack.api_status()["ramping"] or {}).get("build_id") == "bad")
@@ -102,11 +107,14 @@ def test_a_failing_build_is_rolled_back_by_itself(stack: StackClone) -> None:
     log = [json.loads(line) for line in stack.log("rollout").splitlines()]
     shares = [r["action"] for r in log if str(r.get("action", "")).startswith("ramp bad")]
     assert shares == ["ramp bad to 20 %"]  # no more than its first share ever met it
+    prometheus = f"http://127.0.0.1:{stack.ports['PROMETHEUS_PORT']}"
+    eventually(lambda: ("RolledBack", "bad") in fired(prometheus, began))
 
     # Blocked until somebody says otherwise; then it may try again.
     assert "`rollout retry bad` lifts the block" in rollout(stack, "plan")
     rollout(stack, "to", "v1")
     eventually(lambda: "worker-bad" not in stack.states(), seconds=60)  # sunset takes it away
+    eventually(lambda: ("RolledBack", "bad") not in fired(prometheus, time.time()))
 
 
 def test_a_false_promise_is_refused(stack: StackClone) -> None:

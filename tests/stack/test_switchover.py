@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,11 +12,20 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.alerts import alerts
+from tests.support.live_lint import LiveLint
+from tests.support.prometheus import fired
 from tests.support.scrape import scrape
 from tests.support.stack_clone import StackClone, stack_clone
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
+
+NOT_IN_THIS_STACK = {"temporal_worker_deployment_host_silent"}
+"""What a stack on one machine has no series of."""
+
+OF_A_BUSY_MACHINE = {"ScheduleToStartHigh", "WorkflowTasksSlow", "TargetSlower"}
+"""Alerts that are right to fire where other tests take the processor away."""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +71,28 @@ def query(clone: StackClone, expression: str, seconds_ago: float = 0) -> dict[st
     }
 
 
+def get(clone: StackClone, path: str) -> Any:
+    """The data of an answer of Prometheus's API."""
+    answer = httpx.get(f"http://127.0.0.1:{clone.ports['PROMETHEUS_PORT']}/api/v1/{path}")
+    answer.raise_for_status()
+    return answer.json()["data"]
+
+
+def rules_are_sound(clone: StackClone) -> bool:
+    """Whether every rule was evaluated without an error just now, and in less than 200 ms."""
+    rules = [rule for group in get(clone, "rules")["groups"] for rule in group["rules"]]
+    assert {rule["name"] for rule in rules} >= alerts().keys()
+    bad = [rule for rule in rules if rule["health"] != "ok" or rule["evaluationTime"] > 0.2]
+    assert not bad, bad
+    return True
+
+
+def exported_to_alerts() -> set[str]:
+    """The names of all series of the exporter and the controller that an alert reads."""
+    selector = re.compile(r'([a-z_]+)\{[^}]*job="(?:exporter|rollout)"')
+    return {name for each in alerts().values() for name in selector.findall(each.expression)}
+
+
 def runs(clone: StackClone, query: str) -> int:
     """How many runs the server counts."""
     done = clone.python("-m", "rollout", "launch", "temporal", "workflow", "count",
@@ -72,7 +104,13 @@ def runs(clone: StackClone, query: str) -> int:
 
 
 def test_the_switchover(stack: StackClone) -> None:
-    """v2 takes over step by step, v1 drains and is stopped; no run fails, and none crosses."""
+    """v2 takes over step by step, v1 drains and is stopped; no run fails, and none crosses.
+
+    Whatever the dashboards ask meanwhile is answered. Nor does any alert fire, but the one that
+    says that v1 was stopped too early.
+    """
+    began = time.time()
+    dashboards = LiveLint(f"http://127.0.0.1:{stack.ports['PROMETHEUS_PORT']}")
     eventually(lambda: stack.api_status()["ramping"], seconds=40)
     before = time.time()
 
@@ -83,12 +121,15 @@ def test_the_switchover(stack: StackClone) -> None:
     eventually(lambda: stack.api_status()["current"] == "v2", seconds=60)
     waiting = version(stack, "v1")["open_runs"]
     assert waiting > 0
+    dashboards.look()
+    stopped_at = time.time()
     stack.supervisorctl("stop", "worker-v1")
     assert "open on v1" in against(stack, "v1")["open_runs"]
     assert version(stack, "v1")["process"] == "STOPPED"
     eventually(lambda: version(stack, "v1")["workers"] == 0, seconds=20)
     assert version(stack, "v1")["open_runs"] > 0
     stack.supervisorctl("start", "worker-v1")
+    back_at = time.time() + 10  # until its worker polls and is scraped
 
     eventually(lambda: version(stack, "v1")["safe_to_stop"], seconds=60)
     assert version(stack, "v1")["status"] == "drained"
@@ -105,6 +146,8 @@ def test_the_switchover(stack: StackClone) -> None:
     assert late["v2"] > 3 * late.get("v1", 0)
     eventually(lambda: query(stack, 'up{job="worker"}')["v1"] == 0, seconds=10)
     assert query(stack, 'up{job="worker"}')["v2"] == 1
+    dashboards.look()
+    assert dashboards.problems() == []
     safe = "temporal_worker_deployment_version_safe_to_stop"
     assert query(stack, safe) == {"v1": 1, "v2": 0}
 
@@ -112,7 +155,35 @@ def test_the_switchover(stack: StackClone) -> None:
     assert {dict(labels)["outcome"] for labels in finished} == {"completed"}
     assert counted(stack, "client_version_crossings_total") == 0
     assert runs(stack, "ExecutionStatus != 'Running' AND ExecutionStatus != 'Completed'") == 0
+
+    told = fired(f"http://127.0.0.1:{stack.ports['PROMETHEUS_PORT']}", began - 60)
+    too_early = told.pop(("RunsWithoutWorker", "v1"), [])
+    assert {each for each, _ in told} <= OF_A_BUSY_MACHINE, told
+    eventually(lambda: rules_are_sound(stack), seconds=20)
+    names = get(stack, "label/__name__/values")
+    assert exported_to_alerts() - set(names) <= NOT_IN_THIS_STACK
+    assert all(stopped_at < at < back_at for at in too_early), (stopped_at, too_early, back_at)
     stack.supervisorctl("start", "worker-v1")
+    the_report_tells_of_it(stack)
+
+
+def the_report_tells_of_it(stack: StackClone) -> None:
+    """The one that was left at its end, and one made now."""
+    assert list((stack.root / "var/reports").glob("*/*-complete.html"))
+    asked = stack.python("-m", "rollout", "report", "--since", "10m", "--json")
+    report = json.loads(asked.stdout.splitlines()[-1])
+    assert (report["outcome"], report["missing"], report["failed"]) == ("complete", [], [])
+    drawn = {(curve["kind"], curve["build_id"]) for curve in report["curves"]}
+    assert {(kind, "v2") for kind in ("meant", "real", "open", "p95")} <= drawn
+    assert ("open", "v1") in drawn
+    figures = {f["build_id"]: f for f in report["figures"] if f["part"] == "during"}
+    for build_id in ("v1", "v2"):
+        assert figures[build_id]["completed"] > 10
+        assert figures[build_id]["failed"] == 0
+        assert 0 < figures[build_id]["p50"] <= figures[build_id]["p95"]
+        assert figures[build_id]["activity_failures"] == 0
+    told = {event["name"] for event in report["events"]}
+    assert {"routing.ramp-set", "process.stopped", "verdict.safe", "version.drained"} <= told
 
 
 def test_a_version_comes_and_goes(stack: StackClone) -> None:

@@ -8,11 +8,14 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 __all__ = ["Namespace", "needs_namespaces"]
 
+# Its maker's process id follows.
+_PREFIX = "rollout-"
 # The first word is the host's name, the others what it runs.
 _NAMED = 'hostname "$0" && exec "$@"'
 
@@ -36,13 +39,12 @@ def needs_namespaces() -> None:
 class Namespace:
     """One host: ``inside`` is what a command begins with that is to run there."""
 
-    def __init__(self, name: str, number: int) -> None:
-        """``number``, 0 to 255, sets its network, 10.213.NUMBER.0/30, apart from the others'."""
-        self._space = f"rollout-{secrets.token_hex(3)}"
-        self._cable = f"ro{number}-{secrets.token_hex(3)}"
-        self.gateway = f"10.213.{number}.1"
+    def __init__(self, name: str) -> None:
+        _sweep()
+        self._space = f"{_PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
+        self._cable = f"ro-{secrets.token_hex(3)}"
+        self.gateway, own = _free_network()
         """Where this machine is reached from inside."""
-        own = f"10.213.{number}.2"
         there = ("-n", self._space)
         _ip("netns", "add", self._space)
         _ip("link", "add", self._cable, "type", "veth", "peer", "name", "up0", "netns", self._space)
@@ -69,13 +71,32 @@ class Namespace:
 
     @classmethod
     @contextmanager
-    def opened(cls, name: str, number: int) -> Iterator[Namespace]:
+    def opened(cls, name: str) -> Iterator[Namespace]:
         """One for the time of the block."""
-        made = cls(name, number)
+        made = cls(name)
         try:
             yield made
         finally:
             made.remove()
+
+
+def _free_network() -> tuple[str, str]:
+    """The two addresses of a network that no other cable has: not even one left behind."""
+    taken = _ip("-o", "-4", "addr").stdout
+    while True:
+        start = f"10.213.{secrets.randbelow(256)}"
+        last = 4 * secrets.randbelow(64)
+        if f" {start}.{last + 1}/30 " not in taken:
+            return f"{start}.{last + 1}", f"{start}.{last + 2}"
+
+
+def _sweep() -> None:
+    """Remove what a test run that was killed has left behind, with its cables."""
+    for line in _ip("netns", "list").stdout.splitlines():
+        space = line.split()[0]
+        maker = space.removeprefix(_PREFIX).partition("-")[0]
+        if space.startswith(_PREFIX) and maker.isdigit() and not Path("/proc", maker).exists():
+            _ip("netns", "del", space, check=False)  # another may just have done so
 
 
 def _ip(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:

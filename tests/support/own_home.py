@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout.base.settings import PORTS
+from tests.support.forking import run_forked
 from tests.support.supervisord import PrivateSupervisord
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually
@@ -24,7 +25,8 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.runtime import Runtime, TelemetryConfig
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
 BUILD_ID = os.environ["TEMPORAL_WORKER_BUILD_ID"]
@@ -38,10 +40,12 @@ class Which:
 async def main():
     name = os.environ["TEMPORAL_DEPLOYMENT_NAME"]
     beat = timedelta(seconds=1)
-    runtime = Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=beat)
+    port = os.environ.get("ROLLOUT_METRICS_PORT")
+    metrics = PrometheusConfig(bind_address=f"127.0.0.1:{port}") if port else None
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics), worker_heartbeat_interval=beat)
     version = WorkerDeploymentVersion(name, BUILD_ID)
     worker = Worker(
-        await Client.connect(os.environ["TEMPORAL_ADDRESS"], runtime=runtime),
+        await Client.connect(**ClientConfig.load_client_connect_config(), runtime=runtime),
         task_queue=name,
         workflows=[Which],
         workflow_runner=UnsandboxedWorkflowRunner(),
@@ -51,6 +55,7 @@ async def main():
             default_versioning_behavior=VersioningBehavior.PINNED,
         ),
     )
+    print("worker of", BUILD_ID, "as", os.getuid(), "at", os.environ.get("HOME"), flush=True)
     await worker.run()
 
 asyncio.run(main())
@@ -65,7 +70,7 @@ class OwnHome:
         self.server = server
         self.supervisord = supervisord
         self.folder = supervisord.folder / "home"
-        self.include = supervisord.folder / "programs"
+        self.include = supervisord.include
         self.environ = plain(HOME=str(supervisord.folder))
 
     def init(
@@ -95,6 +100,13 @@ class OwnHome:
 
         eventually(all_run)
 
+    def release(self, build_id: str) -> Path:
+        """A release folder with the worker in it."""
+        folder = self.supervisord.folder / "releases" / build_id
+        folder.mkdir(parents=True)
+        (folder / "worker.py").write_text(_WORKER, encoding="utf-8")
+        return folder
+
     def worker(self, deployment: str, build_id: str, program: str, suffix: str = ".ini") -> None:
         """Start a worker whose program file was written by hand."""
         script = self.supervisord.folder / "worker.py"
@@ -123,14 +135,6 @@ def plain(**more: str) -> dict[str, str]:
 def _rollout(
     folder: Path, environ: Mapping[str, str], *words: str, code: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "rollout", *words],
-        cwd=folder,
-        env=dict(environ),
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    done = run_forked(["rollout", *words], cwd=folder, env=environ, timeout=90)
     assert done.returncode == code, done.stdout + done.stderr
     return done

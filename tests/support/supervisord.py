@@ -33,26 +33,34 @@ serverurl = unix://%(here)s/s.sock
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 
 [include]
-files = programs/*.ini
+files = {included}
 """
 
 
 class PrivateSupervisord:
     """``supervisord`` in a folder short enough for a socket's path (108 characters)."""
 
+    included = "programs/*.ini"
+    """The program files that it includes, in its folder."""
+
     def __init__(self, *, environ: dict[str, str] | None = None, programs: Path = VENV_BIN) -> None:
         """``programs``: where ``supervisord`` and ``supervisorctl`` are."""
         self._programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="sv-", dir="/tmp"))
         self.socket = self.folder / "s.sock"
-        self.rpc = Supervisor(self.socket)
+        self.include = (self.folder / self.included).parent
         own = {"ROLLOUT_HOME": str(self.folder)}  # whatever its programs write is here
         self._environ = {**os.environ, **own, **(environ or {})}
         self._inside: tuple[str, ...] = ()  # what its processes are started with
         self._config = self.folder / "supervisord.conf"
-        self._config.write_text(_CONFIG)
-        (self.folder / "programs").mkdir()
+        self._config.write_text(_CONFIG.replace("{included}", self.included))
+        self.include.mkdir()
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def rpc(self) -> Supervisor:
+        """What talks to it."""
+        return Supervisor(self.socket)
 
     def configure(self, name: str, *lines: str, kind: str = "program") -> None:
         """Write the section of one program; a running supervisord takes it with ``update``."""
@@ -98,4 +106,4 @@ class PrivateSupervisord:
         return (self.folder / f"{name}.log").read_text("utf-8")
 
     def _file(self, name: str) -> Path:
-        return self.folder / "programs" / f"{name}.ini"
+        return (self.folder / self.included).with_stem(name)

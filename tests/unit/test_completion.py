@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -23,11 +24,11 @@ done
 """
 
 
-def run(*words: str) -> str:
+def run(*words: str, **environ: str) -> str:
     """What a program says, with our command in its PATH."""
     path = f"{VENV_BIN}:{os.environ['PATH']}"
     done = subprocess.run(
-        words, env={"PATH": path}, capture_output=True, text=True, check=True, timeout=60
+        words, env={"PATH": path, **environ}, capture_output=True, text=True, check=True, timeout=60
     )
     return done.stdout
 
@@ -37,6 +38,24 @@ def test_in_bash() -> None:
     told = [line.split() for line in run("bash", "--norc", "-c", SCRIPT).splitlines()]
     assert {"resume", "retry", "retire", "release"} <= set(told[0])
     assert told[1:] == [["--timeout"], ["incompatible"]]
+
+
+FISH = """
+source (rollout completion fish | psub)
+for line in "rollout ret" "rollout deploy --ti" "rollout add v3 --strategy in"
+    complete --do-complete "$line"
+end
+"""
+
+
+def test_in_fish(tmp_path: Path) -> None:
+    """The same, with what each is about."""
+    if shutil.which("fish") is None:
+        pytest.skip("NOT TESTED, completion in fish: no fish on this machine")
+    told = run("fish", "--no-config", "-c", FISH, HOME=str(tmp_path)).splitlines()
+    assert [line.split("\t")[0] for line in told] == [
+        *("retire", "retry"), "--timeout", "incompatible"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -80,6 +80,20 @@ class TestReasons:
                 "v2 has no live worker",
             ),
             (
+                seen(
+                    V1,
+                    replace(V2, workers=0, started_at=T0 - timedelta(seconds=50)),
+                    current="v1",
+                    current_changed_at=LONG_AGO,
+                ),
+                config(),
+                "waiting",
+                (
+                    "v2 has no live worker yet: an SDK sends its first heartbeat up to a minute "
+                    "after its start"
+                ),
+            ),
+            (
                 seen(V1, replace(V2, workers=None), current="v1", current_changed_at=LONG_AGO),
                 config(),
                 "waiting",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from rollout.controller.past import Event
@@ -15,6 +15,7 @@ from rollout.core.observation import Observation, Version
 from rollout.core.shares import real_samples, real_share
 from rollout.core.steps import StepMark, step_marks
 from rollout.core.verdict import Verdict, safe_to_stop, target_share
+from rollout.core.work import Work, work_of, worst
 from rollout.prometheus.traffic import Traffic
 
 __all__ = ["Context", "Row", "Trends", "View", "view_of"]
@@ -34,12 +35,17 @@ class Row:
     open_runs: tuple[int | None, ...]
     """The last counts, oldest first."""
     failures: float | None
-    """The part of its closed runs that failed, 0 to 1."""
+    """The part of its work that failed, 0 to 1, of the kind that does worst: as analysis counts it,
+    else of the last minute."""
     p95: float | None
     """Seconds."""
     verdict: Verdict
     hosts: str | None = None
     """On how many hosts it runs; None where there are no others."""
+    work: tuple[Work, ...] = ()
+    """What analysis has counted of it since traffic last changed; empty: it is not compared."""
+    restarts: int | None = None
+    """How often its processes here were started again by themselves; None: not known."""
 
     @property
     def is_quiet(self) -> bool:
@@ -101,6 +107,8 @@ class Context:
     events: Sequence[Event] = ()
     """Oldest first."""
     notes: Sequence[str] = ()
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    """By build; see `Row.restarts`."""
 
 
 def view_of(
@@ -125,24 +133,40 @@ def view_of(
         reason=decided.reason,
         news=decided.news,
         steps=step_marks(config, seen, now),
-        rows=tuple(
-            Row(
-                version=version,
-                meant=target_share(seen, version.build_id),
-                real=_really(seen, traffic, version.build_id),
-                open_runs=context.trends.of(version.build_id),
-                failures=traffic.failures.get(version.build_id),
-                p95=traffic.p95.get(version.build_id),
-                verdict=safe_to_stop(seen, version.build_id, target, now),
-                hosts=None if seen.hosts == () else hosts_shown(seen, version.build_id),
-            )
-            for version in seen.versions
-        ),
+        rows=tuple(_row(seen, version, target, now, context) for version in seen.versions),
         measured=traffic.workflow_type,
         samples=real_samples(seen) if seen.ramping else None,
         events=events,
         notes=problems,
     )
+
+
+def _row(seen: Observation, version: Version, target: str, now: datetime, context: Context) -> Row:
+    build_id, traffic = version.build_id, context.traffic
+    work = _judged(seen, build_id)
+    compared = worst(work)
+    return Row(
+        version=version,
+        meant=target_share(seen, build_id),
+        real=_really(seen, traffic, build_id),
+        open_runs=context.trends.of(build_id),
+        failures=compared.ratio if compared else traffic.failures.get(build_id),
+        p95=traffic.p95.get(build_id),
+        verdict=safe_to_stop(seen, build_id, target, now),
+        hosts=None if seen.hosts == () else hosts_shown(seen, build_id),
+        work=work,
+        restarts=context.restarts.get(build_id),
+    )
+
+
+def _judged(seen: Observation, build_id: str) -> tuple[Work, ...]:
+    """What analysis compares of a build; nothing where it does not, or could not be measured."""
+    measured = seen.measurements
+    if measured is None or measured.problem:
+        return ()
+    samples = (measured.target, measured.current)
+    found = next((sample for sample in samples if sample.build_id == build_id), None)
+    return work_of(measured, found) if found else ()
 
 
 def _really(seen: Observation, traffic: Traffic, build_id: str) -> float | None:

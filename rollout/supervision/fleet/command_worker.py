@@ -10,6 +10,7 @@ reader of them could show; and a secret that was changed counts from the next st
 
 from __future__ import annotations
 
+import pwd
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from rollout.base.exit import Misuse
 from rollout.base.names import valid_build_id, valid_deployment
 from rollout.supervision import contract
 from rollout.supervision.fleet import ini
-from rollout.supervision.fleet.program_files import process_name, program_name
+from rollout.supervision.fleet.names import process_name, program_name
 from rollout.supervision.launch import PORT_MARK
 
 __all__ = ["CommandWorker", "another_process", "metrics_port_in"]
@@ -121,7 +122,7 @@ class CommandWorker:
         text = _TEXT.format(
             name=process_name(self.name, number),
             command=ini.command(self._command(port)),
-            environment=ini.environment({**self._contract(port), **own}),
+            environment=ini.environment({**self._whose(), **self._contract(port), **own}),
             directory=ini.plain(str(self.directory), "the folder"),
             log=ini.plain(str(log), "the log file"),
             stop_seconds=self.stop_seconds,
@@ -139,6 +140,20 @@ class CommandWorker:
             if PORT_MARK in text:
                 words += ["--env", f"{name}={text}"]
         return [*words, *self.words]
+
+    def _whose(self) -> Mapping[str, str]:
+        """Where its user is at home: supervisord leaves it at its own user's, which is root's.
+
+        Source: "Subprocess Environment" in Supervisor's documentation. An SDK that looks for its
+        configuration below a home that it cannot read fails.
+        """
+        try:
+            found = pwd.getpwnam(self.user) if self.user else None
+        except KeyError:
+            found = None  # whoever adds it is told
+        if found is None:
+            return {}
+        return {"HOME": found.pw_dir, "USER": found.pw_name, "LOGNAME": found.pw_name}
 
     def _contract(self, port: int | None) -> dict[str, str]:
         # The port is said also where there is none: one by that name that supervisord was started
