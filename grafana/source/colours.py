@@ -15,12 +15,14 @@ from grafana_foundation_sdk.models.dashboard import (
     ValueMappingResult,
 )
 
+from rollout.core.colours import NAMED
+
 __all__ = ["BUILDS", "STATES", "build_overrides", "code_mapping", "yes_no_mapping"]
 
 _GREY = "#6e7077"
 
 # Without a colour of its own, a build gets one by its name from Grafana's palette.
-BUILDS: Mapping[str, str] = {"v1": "blue", "v1.1": "purple", "v2": "orange"}
+BUILDS: Mapping[str, str] = NAMED
 
 STATES: Mapping[str, str] = {
     # versions

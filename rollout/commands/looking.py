@@ -11,14 +11,22 @@ from rollout.base.server import Server, asked_server
 from rollout.commands.world import is_elsewhere
 from rollout.controller.identity import own_identity
 from rollout.controller.last_good import Followed
-from rollout.controller.snapshot import Snapshot, Unanswered, read
+from rollout.controller.snapshot import Snapshot, Unanswered, page_of, read
 from rollout.controller.telling import told_by
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
 from rollout.core.observation import Observation
 
-__all__ = ["Look", "from_controller", "look", "look_alone", "look_here", "plan_of"]
+__all__ = [
+    "Look",
+    "from_controller",
+    "live_page",
+    "look",
+    "look_alone",
+    "look_here",
+    "plan_of",
+]
 
 _PATIENCE = 3.0
 """Seconds for which a command waits for the controller's look at what was just changed."""
@@ -77,6 +85,11 @@ async def from_controller(
 
     _refuse_elsewhere()
     return await asyncio.to_thread(read, deployment, server, patience=patience)
+
+
+def live_page(deployment: str) -> str | None:
+    """The address of the page that the controller here serves; None where there is none."""
+    return None if is_elsewhere() else page_of(deployment, asked_server())
 
 
 def plan_of(snapshot: Snapshot, config: RolloutConfig, seen: Observation) -> Plan:

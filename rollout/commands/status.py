@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from rollout.base import settings
-from rollout.commands.looking import Look, look_alone, look_here
+from rollout.commands.looking import Look, live_page, look_alone, look_here
 from rollout.controller.last_good import Followed, follow
 from rollout.controller.snapshot import Unanswered
 from rollout.core.config import RolloutConfig
@@ -73,7 +73,9 @@ def _show(config: RolloutConfig, found: Look, now: datetime) -> None:
     console.print(as_table(config, found.seen, found.decided, now, found.told))
     if said := _source(found, now):
         console.print(f"\n{said}", soft_wrap=True)
-    console.print(f"\ngraphs: {_graphs(config.deployment.name)}", soft_wrap=True)
+    console.print()
+    for place in _places(config.deployment.name):
+        console.print(place, soft_wrap=True)
 
 
 def _source(found: Look, now: datetime) -> str | None:
@@ -107,12 +109,12 @@ _SHOWN: Mapping[str, Callable[[Followed, argparse.Namespace], _Outcome]] = {
 """How the status of each versioning is shown; without a version there is nothing to show."""
 
 
-def _graphs(deployment: str) -> str:
-    """Grafana where it is installed, else a page of Prometheus with the same main panels."""
-    from rollout.prometheus import graphs  # noqa: PLC0415
-
-    if settings.HOME.is_set_up:  # among others, and whose workflows they are nobody knows
-        return graphs.deployment_url(settings.prometheus_page(), deployment)
-    if (settings.TOOLS_DIR / "grafana" / "bin" / "grafana").exists():
-        return settings.local_url("GRAFANA_PORT")
-    return graphs.switchover_url(settings.prometheus_page())
+def _places(deployment: str) -> Iterator[str]:
+    """Where there is more to be seen: the live page, and Grafana, or else Prometheus."""
+    if page := live_page(deployment):
+        yield f"live page: {page}"
+    grafana = settings.TOOLS_DIR / "grafana" / "bin" / "grafana"
+    if not settings.HOME.is_set_up and grafana.exists():
+        yield f"Grafana: {settings.local_url('GRAFANA_PORT')}"
+    else:
+        yield f"Prometheus: {settings.prometheus_page()}"

@@ -21,6 +21,8 @@ from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.status_document import Source, status_document
+from rollout.page.document import Told
+from rollout.page.memory import Change, Memory
 
 __all__ = ["Publisher"]
 
@@ -33,6 +35,7 @@ class Publisher:
         self._text = ""
         self._decided_on: RolloutConfig | None = None
         self._log: LogTail | None = None
+        self._memory = Memory()
         self._last = Snapshot(
             pid=os.getpid(),
             identity=own_identity(),
@@ -66,6 +69,9 @@ class Publisher:
         # Not before: the plan that is served until then was made of what was wanted before.
         self._decided_on = self._config
         target = self._config.deployment.target if self._config else ""
+        self._memory.saw(seen, target)
+        if self._log:
+            self._memory.did(Change(event.at, event.text) for event in self._log.events())
         decision = Decision.of(decided, target)
         self._change(observation=seen, decided=decision, unread=None, config=self._text)
 
@@ -89,10 +95,25 @@ class Publisher:
         """What each path answers with."""
         return {"/api/v1/status": self._deployments, "/api/v1/snapshot": self._snapshot}
 
-    def announce(self, deployment: str, url: str) -> Callable[[], None]:
-        """Leave word where this controller is found, and say how to take that back."""
+    def announce(self, deployment: str, url: str, page: str = "") -> Callable[[], None]:
+        """Leave word where this controller and its page are; how to take that back."""
         here = self._last
-        return Announcement(url, here.pid, here.address, here.namespace).leave(deployment)
+        return Announcement(url, here.pid, here.address, here.namespace, page).leave(deployment)
+
+    def told(self, deployment: str) -> Told:
+        """What the page shows, of the deployment that is followed under this name."""
+        last = self._last
+        config = (None if last.unread else self._decided_on) or self._config
+        return Told(
+            deployment=deployment,
+            config=config,
+            seen=last.observation,
+            decided=last.decided.plan() if last.decided else None,
+            unread=last.unread,
+            address=last.address,
+            warnings=told_by(last, config) if config else (),
+            memory=self._memory,
+        )
 
     def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of each type
         # One assignment: a thread that answers has the round before or this one, whole.

@@ -33,6 +33,7 @@ __all__ = [
     "Deed",
     "Snapshot",
     "Unanswered",
+    "page_of",
     "read",
 ]
 
@@ -127,6 +128,8 @@ class Announcement(msgspec.Struct, frozen=True):
     pid: int
     address: str
     namespace: str
+    page: str = ""
+    """The address of the live page, of this deployment; empty from one that has none."""
 
     def leave(self, deployment: str) -> Callable[[], None]:
         """Write the file; what is returned removes it, unless it is another's by then."""
@@ -139,6 +142,17 @@ class Announcement(msgspec.Struct, frozen=True):
                 file.unlink(missing_ok=True)
 
         return remove
+
+
+def page_of(deployment: str, server: Server) -> str | None:
+    """The address of the live page of ``deployment``; None where no controller here has one.
+
+    Nor is there one for those who ask about another server than it does.
+    """
+    place = _announced(deployment)
+    if place is None or not server.is_same(Server(place.address, place.namespace)):
+        return None
+    return place.page or None if _lives(place.pid) else None
 
 
 class Unanswered(Exception):  # noqa: N818 - it is no error to have no controller

@@ -18,7 +18,7 @@ from rollout.commands.looking import plan_of
 from rollout.controller.intent import Intent
 from rollout.controller.nudge import nudge
 from rollout.controller.places import run_file
-from rollout.controller.snapshot import Unanswered, read
+from rollout.controller.snapshot import Unanswered, page_of, read
 from rollout.core.config_file import load, parse
 from rollout.core.plan import plan
 from rollout.core.status_document import Source, status_document
@@ -121,6 +121,22 @@ class TestRead:
                 read("shop-orders", controller.server)
         controller.leave()
         assert file.exists()  # it is another's by now
+
+
+class TestPage:
+    """Where the live page is."""
+
+    def test_it_is_left_for_the_commands(self, controller: Controller) -> None:
+        """For those who ask about the same server; and `status` says it."""
+        assert page_of("shop-orders", controller.server) is None  # one that serves none
+        url = f"http://127.0.0.1:{controller.port}"
+        leave = controller.publisher.announce("shop-orders", url, f"{url}/")
+        assert page_of("shop-orders", controller.server) == f"{url}/"
+        assert page_of("shop-orders", Server("127.0.0.1:1", "default")) is None
+        controller.saw()
+        assert f"live page: {url}/\n" in controller.command("status").stdout
+        leave()
+        assert page_of("shop-orders", controller.server) is None
 
 
 class TestStatus:

@@ -18,13 +18,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
 from rollout.base.exit import Failure, Misuse
 from rollout.base.server import asked_server
 from rollout.base.settings import LOG_DIR, prometheus_url
-from rollout.commands.looking import from_controller, plan_of
+from rollout.commands.looking import from_controller, live_page, plan_of
 from rollout.commands.watch.bars import glyphs_for
 from rollout.commands.watch.picture import as_line, render
 from rollout.commands.watch.view import Context, Trends, View, view_of
@@ -117,8 +118,10 @@ async def _draw(
     glyphs = glyphs_for(console.encoding)
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            picture = render(watcher.view(), console.width, console.height, glyphs)
-            live.update(picture, refresh=True)
+            page = watcher.page()
+            height = console.height - (1 if page else 0)
+            picture = render(watcher.view(), console.width, height, glyphs)
+            live.update(Group(picture, Text(page, "dim")) if page else picture, refresh=True)
             if await _over(ended, reading, min(interval, 1.0)):
                 return
 
@@ -132,6 +135,8 @@ async def _tell(
 ) -> None:
     """One line a change: of the versions at first, then of what happens."""
     told = Lines()
+    if page := watcher.page():
+        say(datetime.now(timezone.utc), page)
     while True:
         view = watcher.view()
         for at, text in told.news(view):
@@ -203,6 +208,11 @@ class _Watcher:
         self._notes: dict[str, str] = {}
         self._restarts: Mapping[str, int] = {}
         self._processes_at = 0.0
+
+    def page(self) -> str:
+        """Where the same is to be seen in a browser; empty where no controller serves it."""
+        page = live_page(self._intent.config.deployment.name)
+        return f"live page: {page}" if page else ""
 
     def view(self) -> View:
         """The picture as of now."""

@@ -1,4 +1,4 @@
-"""Pure: what `rollout watch` shows at one moment, as plain data, and what has changed since."""
+"""Pure: what `rollout watch` shows at one moment, as plain data."""
 
 from __future__ import annotations
 
