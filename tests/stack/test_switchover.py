@@ -17,6 +17,7 @@ from tests.support.live_lint import LiveLint
 from tests.support.prometheus import fired
 from tests.support.scrape import scrape
 from tests.support.stack_clone import StackClone, stack_clone
+from tests.support.supervisord import pids_by_name
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
@@ -31,7 +32,7 @@ OF_A_BUSY_MACHINE = {"ScheduleToStartHigh", "WorkflowTasksSlow", "TargetSlower"}
 @pytest.fixture(scope="module")
 def stack() -> Iterator[StackClone]:
     """A stack with the shipped files, but for a quicker pace and shorter orders."""
-    with stack_clone() as clone:
+    with stack_clone(LOAD_RATE="5") as clone:
         clone.edit("rollout.toml", 'settle = "20s"', 'settle = "5s"')
         clone.edit("rollout.toml", 'pause = "30s"', 'pause = "8s"')
         clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.2 --order-seconds 10-15")
@@ -41,8 +42,17 @@ def stack() -> Iterator[StackClone]:
 
 
 def version(clone: StackClone, build_id: str) -> dict[str, Any]:
-    """One version of ``rollout status``."""
-    versions = {v["build_id"]: v for v in clone.rollout_status()["versions"]}
+    """One version of ``rollout status``, which waits for a look at what was just done."""
+    return _version(clone.rollout_status(), build_id)
+
+
+def seen(clone: StackClone, build_id: str) -> dict[str, Any]:
+    """One version of the controller's last look, to wait for what it will see."""
+    return _version(clone.api_status(), build_id)
+
+
+def _version(status: dict[str, Any], build_id: str) -> dict[str, Any]:
+    versions = {v["build_id"]: v for v in status["versions"]}
     found: dict[str, Any] = versions[build_id]
     return found
 
@@ -126,12 +136,12 @@ def test_the_switchover(stack: StackClone) -> None:
     stack.supervisorctl("stop", "worker-v1")
     assert "open on v1" in against(stack, "v1")["open_runs"]
     assert version(stack, "v1")["process"] == "STOPPED"
-    eventually(lambda: version(stack, "v1")["workers"] == 0, seconds=20)
+    eventually(lambda: seen(stack, "v1")["workers"] == 0, seconds=20)
     assert version(stack, "v1")["open_runs"] > 0
     stack.supervisorctl("start", "worker-v1")
     back_at = time.time() + 10  # until its worker polls and is scraped
 
-    eventually(lambda: version(stack, "v1")["safe_to_stop"], seconds=60)
+    eventually(lambda: seen(stack, "v1")["safe_to_stop"], seconds=60)
     assert version(stack, "v1")["status"] == "drained"
     stopped = stack.supervisorctl("stop", "worker-v1")
     assert "worker-v1: stopped" in stopped.stdout
@@ -196,7 +206,7 @@ def test_a_version_comes_and_goes(stack: StackClone) -> None:
     file = stack.write("workers/programs/worker-v1.1.ini", new)
     assert "added process group" in stack.supervisorctl("update", "worker-v1.1").stdout
     eventually(lambda: query(stack, 'up{job="worker"}').get("v1.1") == 1, seconds=15)
-    eventually(lambda: version(stack, "v1.1")["status"] == "inactive")
+    eventually(lambda: seen(stack, "v1.1")["status"] == "inactive")
     file.unlink()
     assert "removed process group" in stack.supervisorctl("update", "worker-v1.1").stdout
     eventually(lambda: "v1.1" not in query(stack, 'up{job="worker"}'), seconds=10)
@@ -231,8 +241,8 @@ def test_anything_may_be_killed(stack: StackClone) -> None:
 
 
 def pid_of(stack: StackClone, name: str) -> int:
-    """A program's process id."""
-    return int(stack.supervisorctl("pid", name).stdout)
+    """A program's process id; 0 while it does not run."""
+    return pids_by_name(stack.socket)[name]
 
 
 def is_running_anew(stack: StackClone, name: str, before: int) -> Callable[[], bool]:

@@ -12,8 +12,9 @@ from typing import Any
 
 from rollout.base.settings import PORTS
 from tests.support.forking import run_forked
-from tests.support.supervisord import PrivateSupervisord
+from tests.support.supervisord import PrivateSupervisord, states
 from tests.support.temporal_server import DevServer
+from tests.support.told import told
 from tests.support.waiting import eventually
 
 __all__ = ["OwnHome"]
@@ -89,16 +90,16 @@ class OwnHome:
         """The document of ``rollout status --json``."""
         return json.loads(_rollout(self.folder, self.environ, "status", "--json", *words).stdout)
 
+    def told(self, deployment: str) -> dict[str, Any]:
+        """The same of the controller's last look, to wait for what it will see."""
+        return told(deployment, self.folder / "var")
+
     def update(self, *programs: str) -> None:
         """``supervisorctl update``, as `init` says; then they run."""
         assert self.supervisord.ctl("update", *programs).returncode == 0
 
-        def all_run() -> bool:
-            return self.supervisord.ctl("status", *programs).stdout.count("RUNNING") == len(
-                programs
-            )
-
-        eventually(all_run)
+        wanted = dict.fromkeys(programs, "RUNNING")
+        eventually(lambda: wanted.items() <= states(self.supervisord.socket).items())
 
     def release(self, build_id: str) -> Path:
         """A release folder with the worker in it."""
