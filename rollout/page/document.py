@@ -16,6 +16,7 @@ from rollout.core.config import RolloutConfig
 from rollout.core.observation import BuildSample, Measurements, Observation, Version
 from rollout.core.status_document import Source, status_document
 from rollout.core.steps import step_marks
+from rollout.core.work import work_of
 from rollout.page.answers import Look, answers, old_build
 from rollout.page.memory import Memory
 
@@ -124,26 +125,17 @@ def _comparison(seen: Measurements | None) -> dict[str, Any] | None:
     }
 
 
-def _failures(seen: Measurements, pair: tuple[BuildSample, ...]) -> list[dict[str, Any]]:
-    kinds = (
-        ("workflow tasks", "task_failures", "tasks"),
-        ("activities", "activity_failures", "activities"),
-        ("workflows", "workflow_failures", "workflows"),
-    )
-    asked = kinds[2:] if seen.source == "server" else kinds
+def _failures(seen: Measurements, pair: tuple[BuildSample, BuildSample]) -> list[dict[str, Any]]:
     return [
         {
-            "what": what,
-            "builds": [
-                {"failed": round(getattr(each, failed)), "of": round(getattr(each, executed))}
-                for each in pair
-            ],
+            "what": old.what,
+            "builds": [{"failed": round(w.failed), "of": round(w.executed)} for w in (old, new)],
         }
-        for what, failed, executed in asked
+        for old, new in zip(*(work_of(seen, each) for each in pair), strict=True)
     ]
 
 
-def _latencies(seen: Measurements, pair: tuple[BuildSample, ...]) -> list[dict[str, Any]]:
+def _latencies(seen: Measurements, pair: tuple[BuildSample, BuildSample]) -> list[dict[str, Any]]:
     if seen.source == "server":
         return []
     of = f" of {seen.compared_type}" if seen.compared_type else ""
