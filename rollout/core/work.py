@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rollout.core.judge import rates
 from rollout.core.observation import BuildSample, Measurements
 
 __all__ = ["Work", "work_of", "worst"]
@@ -28,19 +29,11 @@ class Work:
 
 
 def work_of(seen: Measurements, sample: BuildSample) -> tuple[Work, ...]:
-    """The work of ``sample``, one of the two builds of ``seen``, that is known of its source."""
-
-    def work(what: str, failed: float, executed: float) -> Work:
-        # Both are counted apart, a scrape may come between them.
-        return Work(what, min(failed, executed), executed)
-
-    runs = (sample.workflow_failures, sample.workflows)
-    if seen.source == "server":
-        return (work("runs", *runs),)
-    return (
-        work("workflow tasks", sample.task_failures, sample.tasks),
-        work("activities", sample.activity_failures, sample.activities),
-        work("workflows", *runs),
+    """The work of ``sample``, one of the two builds of ``seen``, as the judge counts it."""
+    if sample.build_id == seen.target.build_id:
+        return tuple(Work(rate.what, rate.failed, rate.executed) for rate in rates(seen))
+    return tuple(
+        Work(rate.what, rate.usually_failed, rate.usually_executed) for rate in rates(seen)
     )
 
 
