@@ -65,8 +65,12 @@ _FOREIGN = ("TEMPORAL_", "PROMETHEUS_", "SUPERVISOR_", "ROLLOUT_", "XDG_")
 class OwnHome:
     """The folder ``home`` beside a supervisord of the test's own, worked on as a person does."""
 
-    def __init__(self, server: DevServer, supervisord: PrivateSupervisord) -> None:
+    def __init__(
+        self, server: DevServer, supervisord: PrivateSupervisord, python: str = sys.executable
+    ) -> None:
+        """``python``: what runs `rollout`, and is written into its programs."""
         self.server = server
+        self.python = python
         self.supervisord = supervisord
         self.folder = supervisord.folder / "home"
         self.include = supervisord.include
@@ -77,16 +81,16 @@ class OwnHome:
     ) -> subprocess.CompletedProcess[str]:
         """``rollout init WORDS``, as from a shell that names the Temporal server."""
         shell = {**self.environ, **self.server.environ, **(environ or {})}
-        return _rollout(self.supervisord.folder, shell, "init", *words, code=code)
+        return self._run(self.supervisord.folder, shell, "init", *words, code=code)
 
     def rollout(self, *words: str, code: int = 0) -> str:
         """What ``rollout WORDS`` says in the home, from a shell that names nothing."""
-        done = _rollout(self.folder, self.environ, *words, code=code)
+        done = self._run(self.folder, self.environ, *words, code=code)
         return done.stdout + done.stderr
 
     def status(self, *words: str) -> Any:
         """The document of ``rollout status --json``."""
-        return json.loads(_rollout(self.folder, self.environ, "status", "--json", *words).stdout)
+        return json.loads(self._run(self.folder, self.environ, "status", "--json", *words).stdout)
 
     def update(self, *programs: str) -> None:
         """``supervisorctl update``, as `init` says; then they run."""
@@ -120,6 +124,21 @@ class OwnHome:
         (self.include / f"{program}{suffix}").write_text(text, encoding="utf-8")
         self.update(program)
 
+    def _run(
+        self, folder: Path, environ: Mapping[str, str], *words: str, code: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [self.python, "-m", "rollout", *words],
+            cwd=folder,
+            env=dict(environ),
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
 
 def plain(**more: str) -> dict[str, str]:
     """The environment of this process, less what names a server, a home or a port."""
@@ -129,19 +148,3 @@ def plain(**more: str) -> dict[str, str]:
         if not name.startswith(_FOREIGN) and name not in PORTS
     }
     return {**kept, **more}
-
-
-def _rollout(
-    folder: Path, environ: Mapping[str, str], *words: str, code: int = 0
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "rollout", *words],
-        cwd=folder,
-        env=dict(environ),
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
