@@ -67,8 +67,12 @@ _FOREIGN = ("TEMPORAL_", "PROMETHEUS_", "SUPERVISOR_", "ROLLOUT_", "XDG_")
 class OwnHome:
     """The folder ``home`` beside a supervisord of the test's own, worked on as a person does."""
 
-    def __init__(self, server: DevServer, supervisord: PrivateSupervisord) -> None:
+    def __init__(
+        self, server: DevServer, supervisord: PrivateSupervisord, python: str = sys.executable
+    ) -> None:
+        """``python``: what runs `rollout`, and is written into its programs."""
         self.server = server
+        self.python = python
         self.supervisord = supervisord
         self.folder = supervisord.folder / "home"
         self.include = supervisord.include
@@ -79,16 +83,16 @@ class OwnHome:
     ) -> subprocess.CompletedProcess[str]:
         """``rollout init WORDS``, as from a shell that names the Temporal server."""
         shell = {**self.environ, **self.server.environ, **(environ or {})}
-        return _rollout(self.supervisord.folder, shell, "init", *words, code=code)
+        return self._run(self.supervisord.folder, shell, "init", *words, code=code)
 
     def rollout(self, *words: str, code: int = 0) -> str:
         """What ``rollout WORDS`` says in the home, from a shell that names nothing."""
-        done = _rollout(self.folder, self.environ, *words, code=code)
+        done = self._run(self.folder, self.environ, *words, code=code)
         return done.stdout + done.stderr
 
     def status(self, *words: str) -> Any:
         """The document of ``rollout status --json``."""
-        return json.loads(_rollout(self.folder, self.environ, "status", "--json", *words).stdout)
+        return json.loads(self._run(self.folder, self.environ, "status", "--json", *words).stdout)
 
     def told(self, deployment: str) -> dict[str, Any]:
         """The same of the controller's last look, to wait for what it will see."""
@@ -122,6 +126,19 @@ class OwnHome:
         (self.include / f"{program}{suffix}").write_text(text, encoding="utf-8")
         self.update(program)
 
+    def _run(
+        self, folder: Path, environ: Mapping[str, str], *words: str, code: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        if self.python == sys.executable:
+            done = run_forked(["rollout", *words], cwd=folder, env=environ, timeout=90)
+        else:
+            done = subprocess.run(
+                [self.python, "-m", "rollout", *words], cwd=folder, env=dict(environ),
+                capture_output=True, text=True, timeout=90, check=False,
+            )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
 
 def plain(**more: str) -> dict[str, str]:
     """The environment of this process, less what names a server, a home or a port."""
@@ -131,11 +148,3 @@ def plain(**more: str) -> dict[str, str]:
         if not name.startswith(_FOREIGN) and name not in PORTS
     }
     return {**kept, **more}
-
-
-def _rollout(
-    folder: Path, environ: Mapping[str, str], *words: str, code: int = 0
-) -> subprocess.CompletedProcess[str]:
-    done = run_forked(["rollout", *words], cwd=folder, env=environ, timeout=90)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
