@@ -71,7 +71,7 @@ async def control(
     operator = Operator(client, intent.config.deployment.name, identity, changed)
     refusals = Refusals(intent.config.deployment.name, publisher.refusals)
     surveyor = Surveyor()
-    hearers: tuple[Notifier | Reporter, ...] = (notifier, Reporter(client))
+    hearers: tuple[Notifier | Reporter, ...] = (notifier, Reporter(client, publisher.memory))
     last: tuple[Action, ...] = ()
     period = PERIOD
     nudges = _Nudges(intent.config.deployment.name)

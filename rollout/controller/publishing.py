@@ -35,7 +35,8 @@ class Publisher:
         self._text = ""
         self._decided_on: RolloutConfig | None = None
         self._log: LogTail | None = None
-        self._memory = Memory()
+        self.memory = Memory()
+        """What it remembers of the rounds."""
         self._last = Snapshot(
             pid=os.getpid(),
             identity=own_identity(),
@@ -69,9 +70,9 @@ class Publisher:
         # Not before: the plan that is served until then was made of what was wanted before.
         self._decided_on = self._config
         target = self._config.deployment.target if self._config else ""
-        self._memory.saw(seen, target)
+        self.memory.saw(seen, target)
         if self._log:
-            self._memory.did(Change(event.at, event.text) for event in self._log.events())
+            self.memory.did(Change(event.at, event.text) for event in self._log.events())
         decision = Decision.of(decided, target)
         self._change(observation=seen, decided=decision, unread=None, config=self._text)
 
@@ -112,7 +113,7 @@ class Publisher:
             unread=last.unread,
             address=last.address,
             warnings=told_by(last, config) if config else (),
-            memory=self._memory,
+            memory=self.memory,
         )
 
     def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of each type

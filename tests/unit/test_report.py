@@ -14,14 +14,15 @@ from temporalio.client import Client
 from rollout.base import settings
 from rollout.controller.past import Event
 from rollout.controller.report.folder import DEPLOYMENTS, KEPT, keep, report_folder
+from rollout.controller.report.gathering import remembered
 from rollout.controller.report.html import el
 from rollout.controller.report.page import page
 from rollout.controller.report.period import Period, period
-from rollout.controller.report.recorder import Recorder
 from rollout.controller.report.reporter import Reporter
 from rollout.core.actions import Plan
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.core.report import Report
+from rollout.page.memory import Memory
 from tests.support.reports import BEGAN, example_report
 from tests.support.synthetic_deployment import config
 
@@ -163,26 +164,24 @@ class TestPeriod:
         assert period([WISH], "v2", "", at(20), since=300).began == at(-280)
 
 
-class TestRecorder:
-    """What is remembered where there is no Prometheus."""
-
-    def test_the_looks_become_curves(self) -> None:
-        """Not each of them, and what was not known leaves a gap."""
-        recorder = Recorder()
-        for second in range(9):
-            count = None if second == 3 else 20 - second
-            recorder.saw(
-                Observation(
-                    "shop", "default", at(second), current="v1", ramping=Ramp("v2", 10),
-                    versions=(Version("v1", "current", open_runs=count), Version("v2", "ramping")),
-                )
-            )  # fmt: skip
-        first = BEGAN.timestamp()
-        found = {(c.kind, c.build_id): c.values for c in recorder.curves(first, first + 60)}
-        assert found["open", "v1"] == ((first, 20.0), (first + 6, 14.0))
-        assert found["meant", "v2"] == tuple((first + n, 0.1) for n in (0, 3, 6))
-        assert ("real", "v2") not in found
-        assert recorder.curves(first + 100, first + 200) == ()
+def test_without_prometheus_the_looks_become_curves() -> None:
+    """What the controller remembers; what was not known leaves a gap."""
+    memory = Memory()
+    for second in range(0, 10, 2):
+        count = None if second == 4 else 20 - second
+        memory.saw(
+            Observation(
+                "shop", "default", at(second), current="v1", ramping=Ramp("v2", 10),
+                versions=(Version("v1", "current", open_runs=count), Version("v2", "ramping")),
+            ),
+            "v2",
+        )  # fmt: skip
+    first = BEGAN.timestamp()
+    found = {(c.kind, c.build_id): c.values for c in remembered(memory, first, first + 60)}
+    assert found["open", "v1"] == tuple((first + n, 20.0 - n) for n in (0, 2, 6, 8))
+    assert found["meant", "v2"] == tuple((first + n, 0.1) for n in (0, 2, 4, 6, 8))
+    assert ("real", "v2") not in found
+    assert remembered(memory, first + 100, first + 200) == ()
 
 
 class TestFolder:
@@ -221,7 +220,7 @@ class TestReporter:
         """What it has begun to report in these rounds."""
         found: list[Period] = []
         client: Client = None  # type: ignore[assignment]
-        reporter = Reporter(client)
+        reporter = Reporter(client, Memory())
         reporter._begin = lambda config, seen, way: found.append(way)  # type: ignore[method-assign]
         for decided, seen in rounds:
             reporter.round(config(target=target), seen, decided, 0.0)

@@ -15,15 +15,15 @@ from rollout.base.log_files import LogFile
 from rollout.base.settings import prometheus_url
 from rollout.controller.past import Event
 from rollout.controller.report.period import Period
-from rollout.controller.report.recorder import Recorder
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.report import Curve, Failed, Figures, Happened, Report, builds_of
+from rollout.page.memory import Memory
 from rollout.prometheus.client import prometheus_at
 from rollout.prometheus.history import Past
 from rollout.temporal.ended_runs import ended_runs, failed_runs
 
-__all__ = ["Gathered", "gather"]
+__all__ = ["Gathered", "gather", "remembered"]
 
 _AROUND = timedelta(minutes=2)
 """So much before and after a rollout is shown beside it."""
@@ -41,7 +41,7 @@ class Gathered:
     events: Sequence[Event]
     client: Client | None
     controller_log: LogFile | None = None
-    recorder: Recorder | None = None
+    memory: Memory | None = None
     """What is drawn where Prometheus has nothing."""
     problem: str | None = None
     """Why nobody tells what has happened to the processes; None: somebody does."""
@@ -64,7 +64,7 @@ async def gather(found: Gathered, period: Period, now: datetime) -> Report:
             missing.append(f"latency, activities and tasks, for Prometheus gives none: {curves}")
             curves = ()
         if not any(curve.kind == "meant" for curve in curves):
-            own = found.recorder.curves(*span) if found.recorder else ()
+            own = remembered(found.memory, *span) if found.memory else ()
             curves = (*curves, *(own or _meant(events, period)))
         figures = [
             figures
@@ -113,6 +113,25 @@ class _Part:
     start: datetime
     end: datetime
     builds: Sequence[str]
+
+
+def remembered(memory: Memory, first: float, last: float) -> tuple[Curve, ...]:
+    """The controller's own curves, in seconds since 1970; what was not known is left out."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for sample in memory.samples():
+        at = sample.at.timestamp()
+        if not first <= at <= last:
+            continue
+        for build_id, point in sample.builds.items():
+            values = {"meant": point.meant, "real": point.real, "open": point.open_runs}
+            for kind, value in values.items():
+                if value is not None:
+                    found.setdefault((kind, build_id), []).append((at, float(value)))
+    return tuple(
+        Curve(kind, build_id, tuple(values))  # type: ignore[arg-type]
+        for (kind, build_id), values in sorted(found.items())
+        if any(value for _, value in values)
+    )
 
 
 def _parts(

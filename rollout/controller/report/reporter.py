@@ -14,12 +14,12 @@ from rollout.controller import events
 from rollout.controller.report.folder import keep
 from rollout.controller.report.gathering import Gathered, gather
 from rollout.controller.report.period import Period, period, since_the_wish
-from rollout.controller.report.recorder import Recorder
 from rollout.controller.timeline import Timeline
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.report import Outcome, Report
+from rollout.page.memory import Memory
 from rollout.supervision.rpc import Supervisor
 
 __all__ = ["Reporter", "report_now"]
@@ -31,18 +31,17 @@ _AGAIN = 120.0
 class Reporter:
     """Reports each rollout that ends while it looks on."""
 
-    def __init__(self, client: Client, again: float = _AGAIN) -> None:
+    def __init__(self, client: Client, memory: Memory, again: float = _AGAIN) -> None:
         self._client = client
+        self._memory = memory
         self._supervisor = Supervisor()
         self._again = again
-        self._recorder = Recorder()
         self._way: Period | None = None
         """The rollout that is under way."""
         self._task: asyncio.Task[None] | None = None
 
     def round(self, config: RolloutConfig, seen: Observation, decided: Plan, _held: float) -> None:
         """Take in one round, and begin to write where a rollout has ended in it."""
-        self._recorder.saw(seen)
         target = config.deployment.target
         if self._way is not None and self._way.target != target:
             self._way = None
@@ -69,7 +68,7 @@ class Reporter:
             try:
                 told = await _told(config, seen, self._supervisor, self._client)
                 way = way if pause else since_the_wish(way, told.events)
-                found = replace(told, recorder=self._recorder)
+                found = replace(told, memory=self._memory)
                 report = await gather(found, way, datetime.now(timezone.utc))
                 file = await asyncio.to_thread(keep, report)
             except Exception as error:  # noqa: BLE001 - a report must not hold a rollout up
