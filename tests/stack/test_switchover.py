@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from tests.support.alerts import alerts
+from tests.support.browser import PICTURES, chromium, shown
 from tests.support.live_lint import LiveLint
 from tests.support.prometheus import fired
 from tests.support.scrape import scrape
@@ -38,7 +40,23 @@ def stack() -> Iterator[StackClone]:
         clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.2 --order-seconds 10-15")
         up = clone.up()
         assert up.returncode == 0, up.stdout
+        assert page_of(clone) in up.stdout.split()
         yield clone
+
+
+def page_of(clone: StackClone) -> str:
+    """The address of the live page."""
+    return f"http://127.0.0.1:{clone.ports['ROLLOUT_METRICS_PORT']}/"
+
+
+def the_page_says(clone: StackClone, moment: str, pattern: str) -> None:
+    """The live page's answers are so, as Chromium shows them; var/pictures keeps a picture."""
+    if chromium() is None:
+        warnings.warn("NO CHROMIUM: nobody has looked at the live page", stacklevel=2)
+        return
+    page = shown(page_of(clone), PICTURES / f"switchover-{moment}.png")
+    assert page.state == "live", page.section("alarm")
+    assert re.search(pattern, page.section("answers")), page.section("answers")
 
 
 def version(clone: StackClone, build_id: str) -> dict[str, Any]:
@@ -128,6 +146,7 @@ def test_the_switchover(stack: StackClone) -> None:
     said = against(stack, "v1")
     assert "of new runs go to v1" in said["routing"]
     assert "open on v1" in said["open_runs"]
+    the_page_says(stack, "ramping", r"(v1 \d\d %, v2 \d\d %|v2 100 %).* May I stop v1\? ! No")
     eventually(lambda: stack.api_status()["current"] == "v2", seconds=60)
     waiting = version(stack, "v1")["open_runs"]
     assert waiting > 0
@@ -138,22 +157,20 @@ def test_the_switchover(stack: StackClone) -> None:
     assert version(stack, "v1")["process"] == "STOPPED"
     eventually(lambda: seen(stack, "v1")["workers"] == 0, seconds=20)
     assert version(stack, "v1")["open_runs"] > 0
+    the_page_says(stack, "waiting", r"v2 100 %.* runs? left on v1.* May I stop v1\? ! No")
     stack.supervisorctl("start", "worker-v1")
     back_at = time.time() + 10  # until its worker polls and is scraped
 
+    the_page_says(stack, "draining", r"v2 100 %")
     eventually(lambda: seen(stack, "v1")["safe_to_stop"], seconds=60)
     assert version(stack, "v1")["status"] == "drained"
+    the_page_says(stack, "safe", r"Done v1 is drained.* May I stop v1\? ✓ Yes all \d points hold")
     stopped = stack.supervisorctl("stop", "worker-v1")
     assert "worker-v1: stopped" in stopped.stdout
     completed = counted(stack, "client_workflows_finished_total")
     eventually(lambda: counted(stack, "client_workflows_finished_total") > completed + 20)
 
-    # Prometheus has seen all of it.
-    share = 'sum by (build_id) (rate(temporal_workflow_completed_total{job="worker"}[15s]))'
-    early = query(stack, share, time.time() - before)
-    assert early["v1"] > 3 * early.get("v2", 0)
-    late = query(stack, share)
-    assert late["v2"] > 3 * late.get("v1", 0)
+    new_runs_have_moved(stack, time.time() - before)
     eventually(lambda: query(stack, 'up{job="worker"}')["v1"] == 0, seconds=10)
     assert query(stack, 'up{job="worker"}')["v2"] == 1
     dashboards.look()
@@ -175,6 +192,15 @@ def test_the_switchover(stack: StackClone) -> None:
     assert all(stopped_at < at < back_at for at in too_early), (stopped_at, too_early, back_at)
     stack.supervisorctl("start", "worker-v1")
     the_report_tells_of_it(stack)
+
+
+def new_runs_have_moved(stack: StackClone, since: float) -> None:
+    """Prometheus has seen it, in the last ``since`` seconds."""
+    share = 'sum by (build_id) (rate(temporal_workflow_completed_total{job="worker"}[15s]))'
+    early = query(stack, share, since)
+    assert early["v1"] > 3 * early.get("v2", 0)
+    late = query(stack, share)
+    assert late["v2"] > 3 * late.get("v1", 0)
 
 
 def the_report_tells_of_it(stack: StackClone) -> None:
