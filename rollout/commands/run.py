@@ -30,6 +30,7 @@ from rollout.controller.notified import Notified
 from rollout.controller.notifying import Notifier
 from rollout.controller.published import Published
 from rollout.controller.publishing import Publisher
+from rollout.controller.report.folder import read
 from rollout.page.site import Site
 
 __all__ = ["run"]
@@ -88,7 +89,7 @@ class _Controllers:
         """Follow the file at ``path``, or each of that folder, until told to stop."""
         if self._number:
             try:
-                site = Site(self._published.told)
+                site = Site(self._published.told, read)
                 serve(settings.metrics_host(), self._number, self._registry, self._published, site)
             except Failure as error:
                 raise Failure(f"port {self._number} for metrics is taken: {error}") from error

@@ -123,8 +123,13 @@ def _without_port(host: str) -> str:
 
 
 def _guarded(start: Callable[..., Any]) -> Callable[..., Any]:
-    """``start``, with what every answer has."""
-    return lambda status, headers, *rest: start(status, [*headers, *_HEADERS], *rest)
+    """``start``, with what every answer has, unless it has its own."""
+
+    def guarded(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:  # noqa: ANN401
+        own = {name for name, _ in headers}
+        return start(status, [*headers, *(each for each in _HEADERS if each[0] not in own)], *rest)
+
+    return guarded
 
 
 def _error(text: str) -> Reply:

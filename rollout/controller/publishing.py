@@ -15,6 +15,7 @@ from rollout.base.server import Server
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
 from rollout.controller.past import LogTail
+from rollout.controller.report.folder import kept
 from rollout.controller.snapshot import Announcement, Decision, Deed, Snapshot
 from rollout.controller.telling import told_by
 from rollout.core.actions import Plan
@@ -114,6 +115,7 @@ class Publisher:
             address=last.address,
             warnings=told_by(last, config) if config else (),
             memory=self.memory,
+            reports=kept(deployment),
         )
 
     def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of each type

@@ -26,6 +26,7 @@ FRESH = 15.0
 """Seconds after which what was seen is no longer shown as what is."""
 
 _EVENTS = 40
+_REPORTS = 5
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Told:
     """Of the server."""
     warnings: Sequence[str]
     memory: Memory
+    reports: Sequence[str] = ()
+    """The names of the files that tell of rollouts which have ended, the newest first."""
 
 
 def overview(each: Iterable[Told]) -> list[dict[str, Any]]:
@@ -70,6 +73,7 @@ def document(told: Told, now: datetime, compared: Measurements | None = None) ->
         "fresh_seconds": FRESH,
         "status": None,
         "events": _events(told),
+        "reports": told.reports[:_REPORTS],
     }
     config, seen, decided = told.config, told.seen, told.decided
     if config is None or seen is None or decided is None:

@@ -38,6 +38,12 @@ POLICY = (
 """What the page may do, as Content-Security-Policy: run and load its own files, and nothing else.
 Text of a deployment that looks like HTML can become none (trusted types)."""
 
+_REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""A report holds its own style, and runs nothing."""
+
 _AGAIN = 8.0
 """Seconds; what Prometheus said is shown for so long before it is asked again."""
 
@@ -60,8 +66,12 @@ class Reply:
 class Site:
     """The page of the deployments that ``each`` tells of, asked anew for each request."""
 
-    def __init__(self, each: Callable[[], Sequence[Told]]) -> None:
+    def __init__(
+        self, each: Callable[[], Sequence[Told]], report: Callable[[str, str], bytes | None]
+    ) -> None:
+        """``report`` has what is in the report of that deployment and name; None: there is none."""
         self._each = each
+        self._report = report
         self._files = dict(_read_files())
         self._curves = Refreshed[Mapping[str, Curve]](_AGAIN)
         self._compared = Refreshed[Measurements](_AGAIN)
@@ -69,7 +79,7 @@ class Site:
     @property
     def paths(self) -> Sequence[str]:
         """Those that a person may ask for."""
-        return ("/", "/api/v1/page", "/api/v1/past")
+        return ("/", "/report", "/api/v1/page", "/api/v1/past")
 
     def answer(self, path: str, query: str) -> Reply | None:
         """What ``path`` has; None where it is not one of the page's."""
@@ -80,6 +90,10 @@ class Site:
             return Reply.json(self._page(asked.get("deployment")))
         if path == "/api/v1/past":
             return Reply.json(self._past(asked.get("deployment"), asked.get("span", "15m")))
+        if path == "/report":
+            page = self._report(asked.get("deployment", ""), asked.get("name", ""))
+            own = {"Content-Security-Policy": _REPORT_POLICY, "Cache-Control": "no-store"}
+            return Reply(page, _TYPES[".html"], own) if page is not None else None
         return None
 
     def _page(self, deployment: str | None) -> object:

@@ -33,7 +33,8 @@ def _no_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def served(each: Callable[[], Sequence[Told]]) -> str:
     """The address of a page."""
-    return f"http://127.0.0.1:{serve('127.0.0.1', 0, CollectorRegistry(), {}, Site(each))}/"
+    site = Site(each, lambda *_: None)
+    return f"http://127.0.0.1:{serve('127.0.0.1', 0, CollectorRegistry(), {}, site)}/"
 
 
 def told(name: str, seen: Observation, memory: Memory, *deeds: str) -> Told:

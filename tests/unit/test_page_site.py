@@ -46,7 +46,11 @@ def port() -> Iterator[int]:
     """A port with the page of two deployments; no Prometheus answers it."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PROMETHEUS_URL", f"http://127.0.0.1:{free_port()}")
-        site = Site(lambda: [told("a b~*<i>"), told("shop")])
+        reports = {("shop", "1.html"): b"<p>all of it</p>"}
+        site = Site(
+            lambda: [told("a b~*<i>"), told("shop")],
+            lambda deployment, name: reports.get((deployment, name)),
+        )
         yield serve("127.0.0.1", 0, CollectorRegistry(), {"/api/v1/status": dict}, site)
 
 
@@ -58,6 +62,18 @@ def ask(
     connection.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
     answer = connection.getresponse()
     return answer.status, answer.read(), dict(answer.headers)
+
+
+def test_a_report_is_served_as_it_is(port: int) -> None:
+    """It holds its own style, and runs nothing; what is no report is not there."""
+    status, body, headers = ask(port, "/report?deployment=shop&name=1.html")
+    assert (status, body) == (200, b"<p>all of it</p>")
+    policies = [value for name, value in headers.items() if name == "Content-Security-Policy"]
+    (policy,) = policies
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    for query in ("", "?deployment=shop", "?deployment=shop&name=../1.html", "?name=1.html"):
+        assert ask(port, f"/report{query}")[0] == 404
 
 
 @pytest.mark.parametrize(

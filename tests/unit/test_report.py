@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from rollout.base import settings
 from rollout.controller.past import Event
-from rollout.controller.report.folder import DEPLOYMENTS, KEPT, keep, report_folder
+from rollout.controller.report.folder import DEPLOYMENTS, KEPT, keep, kept, read, report_folder
 from rollout.controller.report.gathering import remembered
 from rollout.controller.report.html import el
 from rollout.controller.report.page import page
@@ -199,6 +199,18 @@ class TestFolder:
         files = sorted(each.name for each in report_folder("shop").iterdir())
         assert len(files) == 2 * KEPT
         assert files[0].startswith("20261125T")
+        names = kept("shop")
+        assert names == sorted((name for name in files if name.endswith(".html")), reverse=True)
+        assert b"<!doctype html>" in (read("shop", names[0]) or b"")
+
+    def test_only_a_report_is_read(self) -> None:
+        """Of a deployment that has none there is nothing to read, whatever the name."""
+        file = keep(example_report())
+        (file.parent / "secret").write_text("x", "utf-8")
+        for name in ("secret", "../secret", f"../{file.parent.name}/{file.name}", ""):
+            assert read("shop", name) is None
+        assert kept("none") == []
+        assert read("none", file.name) is None
 
     def test_whatever_a_deployment_is_called(self, tmp_path: Path) -> None:
         """Its folder lies below the folder of reports."""

@@ -13,7 +13,7 @@ from rollout.controller.places import run_file
 from rollout.controller.report.page import page
 from rollout.core.report import Report
 
-__all__ = ["KEPT", "keep", "report_folder"]
+__all__ = ["KEPT", "keep", "kept", "read", "report_folder"]
 
 KEPT = 20
 """So many rollouts of one deployment..."""
@@ -45,3 +45,22 @@ def keep(report: Report) -> Path:
         for deserted in others[:-DEPLOYMENTS]:
             shutil.rmtree(deserted)
     return file
+
+
+def kept(deployment: str) -> list[str]:
+    """The names of the reports' pages, the newest first."""
+    try:
+        names = [file.name for file in report_folder(deployment).glob("*.html")]
+    except OSError:
+        return []
+    return sorted(names, reverse=True)
+
+
+def read(deployment: str, name: str) -> bytes | None:
+    """The page of this name; None: there is none."""
+    if name not in kept(deployment):
+        return None
+    try:
+        return report_folder(deployment).joinpath(name).read_bytes()
+    except OSError:
+        return None

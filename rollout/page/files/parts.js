@@ -204,11 +204,19 @@ export function evidence({ status, old, colours }, doubt) {
           h("b", {}, CHECKS[point.check] ?? point.check), h("span", {}, point.detail))))))];
 }
 
-export function events({ events: told }) {
+export function events({ deployment, events: told, reports }) {
   return [h("h2", {}, "What happened"),
     told.length === 0 ? h("p", { class: "nothing" }, "Nothing yet.") :
       h("ol", { class: "timeline", tabindex: "0", "aria-label": "Newest first" }, told.map((each, index) => [
         (index === 0 || day(each.at) !== day(told[index - 1].at)) && day(each.at) !== day(Date.now()) && h("li", { class: "day" }, day(each.at)),
         h("li", { class: each.did ? "did" : "saw" }, h("time", { datetime: each.at }, clock(each.at)), h("span", {}, each.text)),
-      ]))];
+      ])),
+    reports.length > 0 && [h("h2", {}, "Reports of what has ended"), h("ul", { class: "reports" }, reports.map((name) =>
+      h("li", {}, h("a", { href: `/report?${new URLSearchParams({ deployment, name })}` }, ofReport(name)))))]];
+}
+
+/** 20261125T120000Z-rolled-back.html as a person says it. */
+function ofReport(name) {
+  const [, year, month, date, hour, minute, outcome] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)\d*Z-(.*)\.html$/.exec(name) ?? [];
+  return year ? `${year}-${month}-${date} ${hour}:${minute} UTC, ${outcome.replaceAll("-", " ")}` : name;
 }
