@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 from client.calls import quiet_runtime, reason_of
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
+from rollout.base.tracing import traced
 
 __all__ = ["greet"]
 
@@ -22,7 +23,7 @@ async def greet(task_queue: str, timeout: float) -> str:
 
     The run is given the same time by the server, so that nothing stays behind.
     """
-    client = await connect(runtime=quiet_runtime())
+    client = await connect(runtime=quiet_runtime(), own=traced("client"))
     workflow_id = f"greeting-{uuid.uuid4().hex[:12]}"
     unanswered = Failure(
         f"no worker answered within {timeout:g} s; is one running for task queue {task_queue!r}, "

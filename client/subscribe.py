@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 from client.calls import outlast, quiet_runtime, reason_of, start_once
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
+from rollout.base.tracing import traced
 
 __all__ = ["as_text", "subscribe"]
 
@@ -24,7 +25,7 @@ async def subscribe(task_queue: str, cycles: int, every: float) -> str:
 
     ``every`` is in seconds. Outlasts a server that is away; `Failure` where the workflow fails.
     """
-    client = await connect(runtime=quiet_runtime())
+    client = await connect(runtime=quiet_runtime(), own=traced("client"))
     workflow_id = f"subscription-{uuid.uuid4().hex[:12]}"
     try:
         return as_text(await _run(client, workflow_id, task_queue, cycles, every))

@@ -17,10 +17,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_WITH_LOAD = (
-    *("test_rollouts.py", "test_truth.py", "test_switchover.py", "test_stack.py"),
-    "test_bench.py",
-)
+_WITH_LOAD = (*("test_rollouts.py", "test_truth.py", "test_switchover.py", "test_bench.py"),)
 
 
 class _OneStackAtATime(LoadFileScheduling):  # type: ignore[misc]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from docs.source.commands import commands
 from docs.source.environment import bare, environment
+from docs.source.log_events import log_events
 from docs.source.log_keys import log_keys
 from docs.source.metrics import alerts, metrics
 from docs.source.status_json import status_json
@@ -40,8 +41,13 @@ A key or table that is not here is refused. The shipped file, with comments:
 [rollout.toml](../rollout.toml)."""
 
 _ALERTS = (
-    "In [metrics/rules/alerts.yml](../metrics/rules/alerts.yml). Words in capitals are labels."
+    "In [metrics/rules](../metrics/rules). Words in capitals are labels, N is the figure; each "
+    "alert's name leads to its runbook."
 )
+
+_EVENTS = """\
+The values of `event_name` in the logs, of `name` in `rollout events --json`, and in reports. A
+contract: names are added, and none goes or changes its meaning."""
 
 
 def rendered() -> str:
@@ -55,6 +61,7 @@ def rendered() -> str:
             ("Metrics", metrics()),
             ("Alerts", f"{_ALERTS}\n\n{alerts()}"),
             ("Log keys", log_keys()),
+            ("Events", f"{_EVENTS}\n\n{log_events()}"),
         )
     return "\n".join([_HEAD, *(f"## {title}\n\n{text}\n" for title, text in parts)])
 

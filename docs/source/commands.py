@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Iterator
 
-from client.__main__ import command_line
+from client.command_line import command_line
 from docs.source.markdown import code, sentence, table
 from rollout.commands.command_table import COMMANDS, command_parser
 

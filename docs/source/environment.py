@@ -40,7 +40,9 @@ _PLACES = {
 _PORTS = {
     "TEMPORAL_PORT": "the embedded Temporal server",
     "TEMPORAL_UI_PORT": "its web UI",
+    "TEMPORAL_METRICS_PORT": "its metrics",
     "PROMETHEUS_PORT": "Prometheus",
+    "ALERTMANAGER_PORT": "Alertmanager",
     "GRAFANA_PORT": "Grafana",
     "WORKER_V1_METRICS_PORT": "metrics of the demo's v1",
     "WORKER_V2_METRICS_PORT": "metrics of the demo's v2",
@@ -51,6 +53,12 @@ _PORTS = {
 _LOGS = {
     "LOG_FORMAT": "`json` or `console`; default: text on a terminal, JSON elsewhere",
     "LOG_LEVEL": "`debug`, `info`, `warning` or `error`; default: `info`",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "a collector that worker, client and load send traces to, as "
+    "`http://127.0.0.1:4318` ([how](logs-and-traces.md#traces))",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "the same, in full and for traces alone",
+    "OTEL_TRACES_EXPORTER": "`none`: no traces",
+    "OTEL_SDK_DISABLED": "`true`: no traces",
+    "OTEL_SERVICE_NAME": "what a process calls itself in them; default: `worker`, `load`, `client`",
     "NO_COLOR": "`rollout logs` without colours, whatever its value",
 }
 _DEMO = {
@@ -66,6 +74,7 @@ _GIVEN = {
     "SUPERVISOR_PROCESS_NAME": "set by supervisord in what it starts: its name",
     "_ARGCOMPLETE": "set by the shell that asks what may follow (`rollout completion`)",
     "COMP_LINE": "set by that shell: the line so far",
+    "SUDO_USER": "set by sudo: who has given a command, for `rollout events`",
     "SUPERVISOR_ENABLED": "set by supervisord in what it starts: that it did",
 }
 
@@ -78,7 +87,7 @@ def environment() -> str:
         ("Where other things are", "", _PLACES),
         ("Ports", "Set one for `make up`, and it moves everywhere.", ports),
         ("A worker's flags", "", variables_of_flags()),
-        ("Logs", "", _LOGS),
+        ("Logs and traces", "", _LOGS),
         ("The demo stack", "", _DEMO),
         ("Set for you", "", _GIVEN),
     )

@@ -10,6 +10,7 @@ _ALWAYS = {
     "timestamp": "RFC 3339, UTC",
     "level": "`debug`, `info`, `warning`, `error` or `critical`",
     "event": "what happened, in the same words each time",
+    "event_name": "of what is logged about a rollout: its [stable name](#events)",
     "logger": "the module that says so; `temporalio.core` for the SDK's own",
     "service.name": "the kind of process: `worker`, `rollout`, `exporter`, `load`, `client`",
 }
@@ -27,6 +28,8 @@ _IN_A_RUN = {
     "task_queue": "the task queue",
     "attempt": "which try it is, counted from 1",
     "calls": "how many calls the server has refused so far because there were too many",
+    "trace_id": "of OpenTelemetry, where it is [traced](logs-and-traces.md)",
+    "span_id": "the span within it",
 }
 _AT_THE_END = {
     "exit_code": "in the last record of a process that failed: what it ends with",
@@ -34,16 +37,24 @@ _AT_THE_END = {
 }
 _CONTROLLER = {
     "action": "what was done, in words",
+    "counted": "of a plan: what analysis has counted of each build, failed and executed",
+    "percentage": "of new runs, 0 to 100",
+    "target": "the build whose runs those of `source` become",
     "calls": "how often the server has said that it is asked too much",
     "changes": "what has changed in `rollout.toml`",
     "channel": "of a notification: `command`, `webhook` or which of `apprise`",
-    "outcome": "of a replay: `passed`, or what broke",
+    "outcome": "of a replay: `passed`, or what broke; of a rollout: how it ended",
     "phase": "as in `status`",
     "reason": "why, in a sentence",
-    "source": "the build whose runs were replayed",
-    "text": "of a notification: what was to be told",
+    "source": "the build whose runs were replayed, or moved",
+    "who": "who did what was seen, where that was not the deployment's manager",
+    "text": "what was seen; of a notification: what was to be told",
     "error": "what went wrong, in its own words",
     "retry_in_seconds": "when it is tried again",
+}
+_COMMAND = {
+    "command": "in `commands.log`: what was typed, without what may be a secret",
+    "who": "by whom",
 }
 _WORKER = {
     "at_most_seconds": "how long running activities may take to finish",
@@ -59,7 +70,7 @@ _HOST = {
     "host": "the worker host, as `rollout status` calls it",
 }
 _EXPORTER = {
-    "file": "the file of Prometheus's targets that was written",
+    "file": "the file that was written: of Prometheus's targets, or a report",
     "targets": "how many targets are in it",
     "trouble": "the event that told of what is now over",
     "url": "where metrics are served",
@@ -84,6 +95,7 @@ _GROUPS = (
     ("In a workflow or an activity", _IN_A_RUN),
     ("Of an error", _AT_THE_END),
     ("Controller, and waiting for Temporal", _CONTROLLER),
+    ("Command", _COMMAND),
     ("Worker", _WORKER),
     ("Worker host", _HOST),
     ("Exporter", _EXPORTER),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
@@ -14,9 +15,13 @@ from client.score import Score
 from docs.source.markdown import code, sentence, table
 from rollout.base.settings import ROOT
 from rollout.controller.metrics import ControllerMetrics, Families
+from rollout.controller.notified import Notified
+from rollout.controller.reasons import Round
+from rollout.core.actions import Plan
 from rollout.core.config import Deployment, RolloutConfig
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.exporter.deployment import DeploymentMetrics
+from rollout.exporter.folders import FolderMetrics
 from rollout.exporter.processes import ProcessMetrics
 from rollout.prometheus.comparison import Comparison, questions
 from rollout.supervision.rpc import Process
@@ -53,33 +58,40 @@ def metrics() -> str:
 
 
 def alerts() -> str:
-    """The alerts of metrics/rules/alerts.yml, and what is to be done."""
+    """The alerts of metrics/rules, each with what is to be done, and its runbook."""
     rows = []
-    for name, text in _parts("alerts.yml", "alert"):
+    for name, text in _parts("alerts_*.yml", "alert"):
         alert = _alert(text)
         told = _for_people(alert["summary"]), _for_people(alert["action"])
-        rows.append((code(name), alert["severity"], *told))
+        rows.append((f"[{name}](runbooks.md#{name.lower()})", alert["severity"], *told))
     return table(("alert", "severity", "summary", "what to do"), rows)
 
 
 def _exporter() -> Iterator[Metric]:
     deployment, processes = DeploymentMetrics("greetings"), ProcessMetrics()
-    version = Version("v1", "drained", open_runs=0, workers=1, drained_since=_THEN)
-    seen = Observation(
-        "greetings", "default", _THEN, current="v1", ramping=Ramp("v2", 10),
-        current_changed_at=_THEN, ramping_changed_at=_THEN, versions=(version,),
-    )  # fmt: skip
-    deployment.saw(seen, "v1")
+    deployment.saw(_seen(), "v1")
     processes.saw([Process("worker-v1", "worker-v1", "EXITED", None, _THEN, 0, "")])
     yield from processes.collect()
     yield from deployment.collect()
+    yield from FolderMetrics(Path("none")).collect()
+
+
+def _seen() -> Observation:
+    version = Version("v1", "drained", open_runs=0, workers=1, drained_since=_THEN)
+    return Observation(
+        "greetings", "default", _THEN, current="v1", ramping=Ramp("v2", 10),
+        current_changed_at=_THEN, ramping_changed_at=_THEN, versions=(version,),
+    )  # fmt: skip
 
 
 def _controller() -> Iterable[Metric]:
     registry = CollectorRegistry()
-    served = ControllerMetrics(Families(registry), "greetings")
-    served.configured(RolloutConfig(deployment=Deployment(target="v1")))
-    served.reconciled("ok", "complete")
+    served = ControllerMetrics(Families(registry, "default"), "greetings")
+    config = RolloutConfig(deployment=Deployment(target="v1"))
+    served.configured(config)
+    served.program_files(tuple)
+    served.reconciled("ok", Round(config, _seen(), Plan("complete", ""), 0.0, _THEN))
+    Notified(registry, "default").of("greetings")
     return registry.collect()
 
 
@@ -105,7 +117,10 @@ def _series(family: Metric) -> str:
 
 
 def _labels(family: Metric) -> str:
-    return ", ".join(dict.fromkeys(code(name) for each in family.samples for name in each.labels))
+    """Also of a family that has no series just now."""
+    named = getattr(family, "_labelnames", ())
+    found = [name for each in family.samples for name in each.labels]
+    return ", ".join(dict.fromkeys(map(code, (*named, *found))))
 
 
 def _used_of_the_sdk() -> list[str]:
@@ -119,7 +134,7 @@ def _recordings() -> str:
     """What is recorded. A rule without ``by`` divides others of its level: their labels stay."""
     levels: dict[str, str] = {}
     rows = []
-    for name, text in _parts("recordings.yml", "record"):
+    for name, text in _parts("recordings*.yml", "record"):
         level = name.partition(":")[0]
         if by := re.search(r" by \(([^)]+)\)", text):
             levels.setdefault(level, ", ".join(map(code, by[1].split(", "))))
@@ -133,12 +148,13 @@ def _alert(text: str) -> dict[str, str]:
     return {key: " ".join(value.split()).strip('"') for key, value in found}
 
 
-def _parts(file: str, kind: str) -> Iterator[tuple[str, str]]:
-    """The name of each rule in a file, and the text that follows."""
-    _, *parts = re.split(rf"^ +- {kind}: ", (_RULES / file).read_text(), flags=re.MULTILINE)
-    for part in parts:
-        name, _, text = part.partition("\n")
-        yield name, text
+def _parts(files: str, kind: str) -> Iterator[tuple[str, str]]:
+    """The name of each rule in some files, and the text that follows."""
+    for path in sorted(_RULES.glob(files)):
+        _, *parts = re.split(rf"^ +- {kind}: ", path.read_text(), flags=re.MULTILINE)
+        for part in parts:
+            name, _, text = part.partition("\n")
+            yield name, text
 
 
 def _for_people(text: str) -> str:

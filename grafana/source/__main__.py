@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from grafana.source.stack import stack
 from grafana.source.switchover import switchover
+from grafana.source.workers import workers
 from rollout.base.exit import Failure, finish
 from rollout.base.settings import ROOT
 
@@ -19,8 +22,12 @@ FOLDER = ROOT / "grafana" / "dashboards"
 
 def rendered() -> dict[str, str]:
     """Each dashboard file's name, and what it should hold."""
-    text = json.dumps(switchover(), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
-    return {"switchover.json": text + "\n"}
+    return {f"{board.uid}.json": _json(board) for board in (switchover(), workers(), stack())}
+
+
+def _json(board: Dashboard) -> str:
+    text = json.dumps(board, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
+    return text + "\n"
 
 
 def main() -> int:

@@ -7,7 +7,11 @@ from typing import Any
 
 from grafana_foundation_sdk.builders import common as build_common
 from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, timeseries
-from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConfig
+from grafana_foundation_sdk.builders.dashboard import (
+    DashboardLink,
+    FieldColor,
+    ThresholdsConfig,
+)
 from grafana_foundation_sdk.models.common import (
     BigValueColorMode,
     BigValueGraphMode,
@@ -20,8 +24,10 @@ from grafana_foundation_sdk.models.common import (
     StackingMode,
     TooltipDisplayMode,
     VisibilityMode,
+    VizOrientation,
 )
 from grafana_foundation_sdk.models.dashboard import (
+    DashboardLinkType,
     DynamicConfigValue,
     FieldColorModeId,
     Threshold,
@@ -32,17 +38,33 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from grafana.source.colours import build_overrides
 
-__all__ = ["DATASOURCE", "Panel", "Query", "graph", "number", "query", "share", "timeline", "word"]
+__all__ = [
+    "DATASOURCE",
+    "Panel",
+    "Query",
+    "amount",
+    "code",
+    "graph",
+    "number",
+    "query",
+    "share",
+    "timeline",
+    "word",
+]
 
 # The SDK's builders are generated and share no class of their own for these.
 Panel = Any
 Query = Any
 
-DATASOURCE = DataSourceRef(type_val="prometheus", uid="prometheus")
+DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 _HEIGHT = 8
 _HALF = 12  # of the 24 columns
 _DASHED = [DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]})]
+_RUNS = (
+    "${ui}/namespaces/${namespace:percentencode}/workflows?query=TemporalWorkerDeploymentVersion%3D%22"
+    "${deployment:percentencode}%3A${__field.labels.build_id}%22"
+)
 
 
 def query(expression: str, legend: str = "{{build_id}}", ref_id: str = "A") -> Query:
@@ -59,17 +81,22 @@ def query(expression: str, legend: str = "{{build_id}}", ref_id: str = "A") -> Q
 
 
 def graph(
-    title: str, description: str, *queries: Query, unit: str = "short", dashed: str = ""
+    title: str,
+    description: str,
+    *queries: Query,
+    unit: str = "short",
+    dashed: str = "",
+    span: int = _HALF,
 ) -> Panel:
     """Lines over time; each build in its colour. Series that match ``dashed`` get dashed lines."""
     panel = _described(timeseries.Panel(), title, description, queries)
     panel = (
         panel.height(_HEIGHT)
-        .span(_HALF)
+        .span(span)
         .unit(unit)
         .min(0)
         .line_width(2)
-        .show_points(VisibilityMode.NEVER)
+        .show_points(VisibilityMode.AUTO)
         .color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
         .legend(
             build_common.VizLegendOptions()
@@ -99,12 +126,14 @@ def share(title: str, description: str, expression: str) -> Panel:
     )
 
 
-def timeline(title: str, description: str, source: Query, mapping: ValueMap) -> Panel:
+def timeline(
+    title: str, description: str, mapping: ValueMap, *queries: Query, span: int = _HALF
+) -> Panel:
     """One bar a series: in which state it was when."""
     return (
-        _described(statetimeline.Panel(), title, description, [source])
+        _described(statetimeline.Panel(), title, description, queries)
         .height(_HEIGHT)
-        .span(_HALF)
+        .span(span)
         .unit("none")
         .mappings([mapping])
         .merge_values(True)
@@ -116,37 +145,93 @@ def timeline(title: str, description: str, source: Query, mapping: ValueMap) -> 
     )
 
 
-def number(title: str, description: str, expression: str) -> Panel:
+def number(title: str, description: str, expression: str, span: int = 4) -> Panel:
     """One figure that should be 0: green while it is, red when it is not."""
     steps = [Threshold(value=None, color="green"), Threshold(value=1, color="red")]
-    return _stat(title, description, query(expression, title)).thresholds(
+    return _stat(title, description, query(expression, title), span=span).thresholds(
         ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
     )
 
 
-def word(title: str, description: str, expression: str, label: str) -> Panel:
+def amount(  # noqa: PLR0913 - each is a word of the panel
+    title: str,
+    description: str,
+    expression: str,
+    legend: str = "{{build_id}}",
+    *,
+    unit: str = "short",
+    none: str = "",
+    span: int = 3,
+) -> Panel:
+    """A figure of each series, with its name; ``none`` is shown where there is none."""
+    panel = (
+        _stat(title, description, query(expression, legend), span=span)
+        .unit(unit)
+        .text_mode(BigValueTextMode.VALUE_AND_NAME)
+        .color_scheme(FieldColor().mode(FieldColorModeId.FIXED).fixed_color("text"))
+        .no_value(none)
+    )
+    for pattern, properties in build_overrides():
+        panel = panel.override_by_regexp(pattern, properties)
+    return panel
+
+
+def code(  # noqa: PLR0913 - each is a word of the panel
+    title: str,
+    description: str,
+    mapping: ValueMap,
+    expression: str,
+    legend: str = "",
+    *,
+    none: str = "",
+    span: int = 3,
+) -> Panel:
+    """What each series is at, in words and colours; with ``legend`` its name beside."""
+    mode = BigValueTextMode.VALUE_AND_NAME if legend else BigValueTextMode.VALUE
+    return (
+        _stat(title, description, query(expression, legend or title), span=span)
+        .text_mode(mode)
+        .mappings([mapping])
+        .no_value(none)
+    )
+
+
+def word(title: str, description: str, expression: str, label: str, span: int = 4) -> Panel:
     """The value that a label has now."""
     return (
-        _stat(title, description, query(expression, f"{{{{{label}}}}}"))
+        _stat(title, description, query(expression, f"{{{{{label}}}}}"), span=span)
         .text_mode(BigValueTextMode.NAME)
         .color_scheme(FieldColor().mode(FieldColorModeId.FIXED).fixed_color("text"))
     )
 
 
-def _stat(title: str, description: str, source: Query) -> Panel:
+def _stat(title: str, description: str, source: Query, span: int) -> Panel:
     return (
         _described(stat.Panel(), title, description, [source.instant()])
-        .height(4)
-        .span(4)
+        .height(5)
+        .span(span)
         .unit("none")
         .graph_mode(BigValueGraphMode.NONE)
         .color_mode(BigValueColorMode.VALUE)
+        .orientation(VizOrientation.HORIZONTAL)
         .reduce_options(build_common.ReduceDataOptions().calcs(["lastNotNull"]))
     )
 
 
 def _described(panel: Panel, title: str, description: str, queries: Iterable[Query]) -> Panel:
     panel = panel.title(title).description(description).datasource(DATASOURCE)
+    of_builds = True
     for source in queries:
         panel = panel.with_target(source)
-    return panel
+        of_builds = of_builds and "{{build_id}}" in source.build().legend_format
+    return panel.data_links([_runs()]) if of_builds else panel
+
+
+def _runs() -> DashboardLink:
+    """The runs of the build that was clicked on, where Temporal shows them."""
+    return (
+        DashboardLink("Runs of this build in Temporal's UI")
+        .type(DashboardLinkType.LINK)
+        .url(_RUNS)
+        .target_blank(True)
+    )

@@ -2,355 +2,383 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import get_args
 
-from grafana_foundation_sdk.builders import dashboard as build
-from grafana_foundation_sdk.models.dashboard import (
-    Dashboard,
-    DashboardCursorSync,
-    VariableOption,
-    VariableRefresh,
-    VariableSort,
-)
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.source.colours import code_mapping, yes_no_mapping
-from grafana.source.panels import (
-    DATASOURCE,
-    Panel,
-    graph,
-    number,
-    query,
-    share,
-    timeline,
-    word,
+from grafana.source.board import Section, board, build_variable, type_variable
+from grafana.source.colours import code_mapping
+from grafana.source.load import load
+from grafana.source.panels import Panel, amount, code, graph, query, share, timeline, word
+from grafana.source.queries import (
+    MATTERS,
+    SCOPE,
+    TYPE,
+    by_build,
+    controller,
+    deployment,
+    failed_ratio,
+    numbered,
+    p95,
+    rate_of,
+    version,
 )
-from rollout.prometheus.graphs import (
-    FAILURE_RATIO,
-    OPEN_RUNS,
-    PROCESS_STATES,
-    SAFE_TO_STOP,
-    TARGET_SHARE,
-    VERSION_STATES,
-    completed_share,
-    latency,
-    states,
-)
-from rollout.prometheus.sdk_metrics import quantile
+from rollout.core.actions import Kind, Phase
+from rollout.core.observation import STATUSES
+from rollout.prometheus.sdk_metrics import counter
 
 __all__ = ["switchover"]
 
-_TYPE = "$workflow_type"
+_PHASES: tuple[str, ...] = get_args(Phase)
+_KINDS: tuple[str, ...] = get_args(Kind)
+_OUTCOMES = ("advance", "hold", "rollback")
+_WORK = ("workflow_tasks", "activities", "workflows", "runs")
+
+_SAFE = "safe"
+_CHECKS = {
+    "routing": "gets new runs",
+    "routing_settled": "routing on its way",
+    "server_status": "not drained",
+    "fresh": "look is old",
+    "open_runs": "open runs",
+    "new_runs": "new runs wait",
+    "backlog": "tasks wait",
+    "replacement": "no replacement",
+    "hosts": "a host is silent",
+}
+"""Each point of the evidence, in words of a screen."""
+
+_BLOCKING = ("rolled_back", "other_code", "other_manager")
 
 
 def switchover() -> Dashboard:
     """The whole dashboard."""
-    board = (
-        build.Dashboard("Switchover")
-        .uid("switchover")
-        .description(
-            "New workflow runs move from one build to the next; when may the old one stop?"
-        )
-        .tags(["temporal", "rollout"])
-        .time("now-15m", "now")
-        .refresh("5s")
-        .tooltip(DashboardCursorSync.CROSSHAIR)
-        .with_variable(_workflow_type())
-    )
-    for annotation in _annotations():
-        board = board.annotation(annotation)
-    sections: tuple[tuple[str, Iterable[Panel]], ...] = (
-        ("Now", _now()),
-        ("Who gets new runs", _routing()),
-        ("Whether the old build may stop", _drain()),
-        ("What clients feel", _clients()),
-        ("Workers", _workers()),
-        ("Processes", _processes()),
-    )
-    ids = iter(range(1, 1000))  # an id that stays the same keeps links to a panel alive
-    for title, panels in sections:
-        board = board.with_row(build.Row(title).id(next(ids)))
-        for panel in panels:
-            board = board.with_panel(panel.id(next(ids)))
-    return board.build()
-
-
-def _workflow_type() -> build.QueryVariable:
-    return (
-        build.QueryVariable("workflow_type")
-        .label("Workflow type")
-        .description("A type that takes next to no time shows best who gets new runs.")
-        .datasource(DATASOURCE)
-        .query("label_values(build_type:temporal_workflow_completed:rate30s, workflow_type)")
-        .current(VariableOption(selected=True, text="Greeting", value="Greeting"))
-        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(VariableSort.ALPHABETICAL_ASC)
+    return board(
+        "switchover",
+        "Switchover",
+        "New workflow runs move from one build to the next; when may the old one stop?",
+        (
+            Section("Now", _now()),
+            Section("Who gets new runs", _routing()),
+            Section("How far the drain is", _drain()),
+            Section("Old against new", _against()),
+            Section("Why nothing happens", _reasons()),
+            Section("The demo's load", load(), hidden=True),
+        ),
+        (build_variable(), type_variable()),
     )
 
 
-def _annotations() -> Iterator[build.AnnotationQuery]:
-    def annotation(name: str, colour: str, expression: str, title: str) -> build.AnnotationQuery:
-        return (
-            build.AnnotationQuery()
-            .name(name)
-            .datasource(DATASOURCE)
-            .enable(True)
-            .icon_color(colour)
-            .expr(expression)
-            .title_format(title)
-        )
+def _draining(expression: str) -> str:
+    """Of the builds that new runs no longer go to, and that have some left."""
+    draining = by_build(version("status", status="draining"))
+    return f"{by_build(expression)} and on (build_id) ({draining} == 1)"
 
-    # A gauge that holds the time of the event marks it to the second, whatever the graph's step.
-    yield annotation(
-        "Routing changes",
-        "green",
-        # Clearing a ramp is a change too, to no build at all.
-        "label_replace(max by (kind, build_id) ("
-        'temporal_worker_deployment_routing_change_time_seconds{job="exporter"}'
-        ') * 1000, "build_id", "nobody", "build_id", "")',
-        "{{kind}}: {{build_id}}",
-    ).use_value_for_time(True)
-    yield annotation(
-        "Worker starts",
-        "blue",
-        "max by (name) "
-        '(supervisord_process_start_time_seconds{job="exporter",name=~"worker.*"} > 0) * 1000',
-        "{{name}} started",
-    ).use_value_for_time(True)
-    # Nothing holds the time of a stop: marked is the time until 15 s after it.
-    yield annotation(
-        "Process stops",
-        "red",
-        '(max by (name) (supervisord_process_state{job="exporter",'
-        'state=~"stopped|exited|fatal"}) == 1) and on (name) '
-        '(max by (name) (supervisord_process_state{job="exporter",'
-        'state=~"running|stopping"} offset 15s) == 1)',
-        "{{name}} stopped",
-    ).step("5s")
+
+def _may_stop() -> str:
+    """0 for a build that is safe to stop, else the place of what speaks first against it."""
+    name = "temporal_worker_deployment_version_stop_objection"
+    within = {"job": "exporter", **SCOPE}
+    against = numbered(name, "check", (_SAFE, *_CHECKS), "build_id", within)
+    safe = f"{by_build(version('safe_to_stop'), 'min')} == 1"
+    return f"({safe} or {against}) and on (build_id) {MATTERS}"
+
+
+_MAY_STOP = code_mapping(
+    (_SAFE, *_CHECKS),
+    {
+        _SAFE: ("yes", "green"),
+        **{check: (f"no: {told}", "text") for check, told in _CHECKS.items()},
+    },
+)
 
 
 def _now() -> Iterator[Panel]:
     yield word(
         "Target",
         "The build that rollout.toml wants new runs to go to.",
-        'rollout_target_info{job="rollout"}',
+        f"max by (build_id) ({controller('target_info')})",
         "build_id",
+        span=2,
     )
-    yield word(
+    yield code(
         "Phase",
-        "What the controller is doing; `rollout status` says why.",
-        'rollout_phase{job="rollout"} == 1',
-        "phase",
+        "What the controller is doing. Red: a person has to act.",
+        code_mapping(_PHASES),
+        numbered("rollout_phase", "phase", _PHASES, "deployment_name", {"job": "rollout", **SCOPE}),
+        none="no controller",
     )
-    yield number(
-        "Paused",
-        "1 while rollout.toml holds the rollout where it is.",
-        'max(rollout_paused{job="rollout"})',
+    yield amount(
+        "Because of, for",
+        "What the controller waits for or is at, and for how long; `rollout status` has the whole "
+        "sentence.",
+        f"time() - max by (kind) ({controller('reason_since_seconds')})",
+        "{{kind}}",
+        unit="s",
+        none="no controller",
     )
-    yield number(
-        "Runs not completed",
-        "Runs of the load that failed, timed out or were cancelled, since the load was started.",
-        'sum(client_workflows_finished_total{job="load",outcome!="completed"})'
-        ' or 0 * sum(client_workflows_started_total{job="load"})',
+    yield amount(
+        "Meant to get new runs",
+        "The server's routing: the share of new runs that each build is meant to get.",
+        f"{by_build(version('target_ratio'))} > 0",
+        unit="percentunit",
+        none="nobody",
     )
-    yield number(
-        "Crossed versions",
-        "Pinned runs that did not end on the build they began on, since the load was started.",
-        'sum(client_version_crossings_total{job="load"})',
+    yield amount(
+        "Really gets them",
+        "The share of the runs begun since the routing last changed that each build has got, as "
+        "the server counts them.",
+        f"{by_build(version('real_ratio'))} > 0",
+        unit="percentunit",
+        none="not known",
     )
-    yield number(
-        "Firing alerts",
-        "Alerts of metrics/rules that fire now; Prometheus's page /alerts lists them.",
-        'count(ALERTS{alertstate="firing"}) or vector(0)',
+    yield amount(
+        "Runs left",
+        "Running workflows on builds that are draining.",
+        _draining(version("open_workflows")),
+        none="none drains",
+        span=2,
+    )
+    yield amount(
+        "Drained in",
+        "When those will be done at the pace of the last 5 min.",
+        _draining(f"{version('open_workflows')} / (-deriv({version('open_workflows')}[5m]) > 0)"),
+        unit="s",
+        none="no pace yet",
+        span=2,
+    )
+    yield code(
+        "Worse than before?",
+        "The analysis's word on the target while it ramps: red is proven, and rolls back. *Old "
+        "against new* has its numbers.",
+        code_mapping(
+            _OUTCOMES,
+            {
+                "advance": ("no", "green"),
+                "hold": ("not sure: held", "orange"),
+                "rollback": ("yes: back", "red"),
+            },
+        ),
+        numbered(
+            "rollout_analysis_outcome", "outcome", _OUTCOMES, "deployment_name",
+            {"job": "rollout", **SCOPE},
+        ),
+        none="nothing ramps",
+    )  # fmt: skip
+    yield code(
+        "May I stop it?",
+        "Whether all evidence says that a build's workers may be stopped, or what speaks first "
+        "against it; `rollout status` names each point.",
+        _MAY_STOP,
+        _may_stop(),
+        "{{build_id}}",
+        none="not known",
     )
 
 
 def _routing() -> Iterator[Panel]:
     yield share(
-        "Meant to get new runs",
+        "Meant to get new runs, over time",
         "The server's routing: each build's share of new runs.",
-        TARGET_SHARE,
+        f"{by_build(version('target_ratio'))} > 0",
     )
     yield share(
-        "Get new runs",
-        "Each build's share of the completed runs of the chosen type, over 30 s. A type that takes"
-        " next to no time shows where new runs go; long runs complete where they began.",
-        completed_share(_TYPE),
+        "Really gets them, over time",
+        "Each build's share of the runs begun since the routing last changed, as the server "
+        "counts them.",
+        f"{by_build(version('real_ratio'))} > 0",
+    )
+    yield graph(
+        "Runs completed",
+        "Runs of the chosen type that each build completes a second. Of a type that takes next to "
+        "no time this shows where new runs go; long runs complete where they began.",
+        query(rate_of(counter("workflow_completed"), workflow_type=TYPE)),
+        unit="ops",
     )
     yield timeline(
         "Version states",
         "What the server says of each build.",
+        code_mapping(STATUSES),
         query(
-            states(
-                "temporal_worker_deployment_version_status", "status", VERSION_STATES, "build_id"
+            numbered(
+                "temporal_worker_deployment_version_status", "status", STATUSES, "build_id",
+                {"job": "exporter", **SCOPE},
             )
+            + f" and on (build_id) {MATTERS}"
         ),
-        code_mapping(VERSION_STATES),
-    )
-    yield graph(
-        "Completed runs",
-        "Runs of all types completed a second, by the build that completed them.",
-        query("sum by (build_id) (build_type:temporal_workflow_completed:rate30s)"),
-        unit="ops",
-    )
+    )  # fmt: skip
 
 
 def _drain() -> Iterator[Panel]:
+    of_those = f"and on (build_id) {MATTERS}"
     yield graph(
         "Open runs",
-        "Runs that have begun on a build and have not ended. A pinned run needs its build until"
-        " it ends.",
-        query(OPEN_RUNS),
+        "Runs that have begun on a build and have not ended; pinned ones (dashed) need its workers "
+        "until they end.",
+        query(f"{by_build(version('open_workflows'))} {of_those}"),
+        query(
+            f"{by_build(version('open_pinned_workflows'))} {of_those}", "{{build_id}} pinned", "B"
+        ),
+        dashed="/ pinned$/",
     )
     yield timeline(
-        "Safe to stop",
-        "Whether all evidence says that a build's workers may be stopped;"
-        " `rollout status` names each point of it.",
-        query(SAFE_TO_STOP),
-        yes_no_mapping("not safe", "safe to stop"),
+        "May it stop, over time",
+        "Whether all evidence says that a build's workers may be stopped, or what speaks first "
+        "against it.",
+        _MAY_STOP,
+        query(_may_stop()),
+    )
+    yield graph(
+        "Tasks that wait",
+        "Tasks in each build's queues that no worker has taken, approximately.",
+        query(f"{by_build(version('waiting_tasks'))} {of_those}"),
+    )
+    yield graph(
+        "New runs without a version",
+        "Runs whose first task no version has completed yet, and those of them that have been due "
+        "for more than 10 s: nobody takes them.",
+        query(f"max by (deployment_name) ({deployment('unassigned_runs')})", "not begun"),
+        query(f"max by (deployment_name) ({deployment('stuck_runs')})", "wait", "B"),
     )
 
 
-def _clients() -> Iterator[Panel]:
+def _judged(name: str) -> str:
+    return f"max by (build_id, side, work) ({controller(f'analysis_{name}')})"
+
+
+def _against() -> Iterator[Panel]:
+    for title, failed, work, told in (
+        ("Failing activities", "activity_execution_failed", "activity_execution", "activities"),
+        (
+            "Failing workflow tasks",
+            "workflow_task_execution_failed",
+            "workflow_task_execution",
+            "workflow tasks",
+        ),
+        ("Failing workflows", "workflow_failed", "workflow_endtoend", "workflows that ended"),
+    ):
+        yield graph(
+            title,
+            f"The part of the {told} of each build that failed.",
+            query(failed_ratio(failed, work)),
+            unit="percentunit",
+            span=8,
+        )
+    yield graph(
+        "What the analysis has proven",
+        "The target's failure ratio is above its bound, the current build's below its own, however "
+        "often one looks. Where they are further apart than the limit, the target is rolled back.",
+        query(_judged("failure_bound_ratio"), "{{build_id}} {{work}} ({{side}})"),
+        query(
+            f"max by (deployment_name) ({controller('analysis_failure_limit_ratio')})",
+            "limit of the distance",
+            "B",
+        ),
+        unit="percentunit",
+        dashed="/^limit/",
+        span=8,
+    )
+    yield graph(
+        "What the analysis has counted",
+        "Work done, and of that failed (dashed), since traffic last changed.",
+        query(_judged("executions"), "{{build_id}} {{work}}"),
+        query(_judged("failures"), "{{build_id}} {{work}} failed", "B"),
+        dashed="/ failed$/",
+        span=8,
+    )
+    yield timeline(
+        "The analysis's word",
+        "Whether the target went on, was held, or went back.",
+        code_mapping(_OUTCOMES),
+        query(
+            numbered(
+                "rollout_analysis_outcome", "outcome", _OUTCOMES, "deployment_name",
+                {"job": "rollout", **SCOPE},
+            ),
+            "target",
+        ),
+        span=8,
+    )  # fmt: skip
+    of_type = {"workflow_type": TYPE}
     yield graph(
         "Latency",
-        "Median and 95th percentile (dashed) for the chosen type, from the time a run was due to"
-        " its result, over 1 min.",
-        query(latency(0.5, _TYPE), "{{build_id}} median", "A"),
-        query(latency(0.95, _TYPE), "{{build_id}} p95", "B"),
+        "Median and 95th percentile (dashed) of the runs of the chosen type, from start to end.",
+        query(p95("workflow_endtoend", 0.5, of_type), "{{build_id}} median"),
+        query(p95("workflow_endtoend", 0.95, of_type), "{{build_id}} p95", "B"),
         unit="s",
         dashed="/ p95$/",
     )
     yield graph(
-        "Failures",
-        "The part of the runs ended on a build that failed, over 1 min.",
-        query(FAILURE_RATIO),
-        unit="percentunit",
-    )
-    yield graph(
-        "Load",
-        "Runs that the load started and that ended, a second, over 30 s.",
+        "Latency that the analysis compares",
+        "The 95th percentiles of target and current, and what the target's may be (dashed).",
         query(
-            'sum by (workflow_type) (rate(client_workflows_started_total{job="load"}[30s]))',
-            "{{workflow_type}} started",
-            "A",
+            f"max by (build_id, latency) ({controller('analysis_latency_seconds')})",
+            "{{build_id}} {{latency}}",
         ),
         query(
-            "sum by (workflow_type, outcome) "
-            '(rate(client_workflows_finished_total{job="load"}[30s]))',
-            "{{workflow_type}} {{outcome}}",
+            f"max by (latency) ({controller('analysis_latency_limit_seconds')})",
+            "limit of {{latency}}",
             "B",
         ),
-        unit="ops",
-        dashed="/ started$/",
-    )
-    yield graph(
-        "Load's own delay",
-        "How late the load started runs (95th percentile, over 1 min), and starts that the"
-        " server took only at a later try. Late starts are no fault of a build.",
-        query(
-            "histogram_quantile(0.95, sum by (le) "
-            '(rate(client_schedule_lag_seconds_bucket{job="load"}[1m]))) >= 0',
-            "lag p95, seconds",
-            "A",
-        ),
-        query('sum(rate(client_start_retries_total{job="load"}[1m]))', "retries a second", "B"),
-    )
-
-
-def _workers() -> Iterator[Panel]:
-    yield graph(
-        "Schedule to start",
-        "How long tasks waited for a worker: 95th percentile over 1 min, workflow tasks and"
-        " activities (dashed). It grows where a build has too few workers.",
-        *(
-            query(
-                f"{_waits(kind)} >= 0",
-                f"{{{{build_id}}}} {legend}",
-                ref_id,
-            )
-            for kind, legend, ref_id in (
-                ("workflow_task", "workflow tasks", "A"),
-                ("activity", "activities", "B"),
-            )
-        ),
         unit="s",
-        dashed="/ activities$/",
-    )
-    yield graph(
-        "Task slots used",
-        "Tasks in work on each build's workers, workflow tasks and activities (dashed).",
-        query(
-            "sum by (build_id, worker_type) (temporal_worker_task_slots_used"
-            '{job="worker",worker_type=~"WorkflowWorker|ActivityWorker"})',
-            "{{build_id}} {{worker_type}}",
-        ),
-        dashed="/ ActivityWorker$/",
-    )
-    yield graph(
-        "Pollers",
-        "Polls that each build's workers hold open, by what they ask for: workflow tasks, activity"
-        " tasks (dashed).",
-        query(
-            "sum by (build_id, poller_type) (temporal_num_pollers"
-            '{job="worker",poller_type=~"workflow_task|activity_task"})',
-            "{{build_id}} {{poller_type}}",
-        ),
-        dashed="/ activity_task$/",
-    )
-    yield graph(
-        "Live workers",
-        "Worker processes with a fresh heartbeat on the server, and those that Prometheus reaches"
-        " (dashed).",
-        query(
-            'max by (build_id) (temporal_worker_deployment_version_workers{job="exporter"})',
-            "{{build_id}}",
-            "A",
-        ),
-        query('sum by (build_id) (up{job="worker"})', "{{build_id}} reached", "B"),
-        dashed="/ reached$/",
+        dashed="/^limit/",
     )
 
 
-def _waits(kind: str) -> str:
-    """PromQL for the p95 of the seconds that tasks of a ``kind`` wait for a worker."""
-
-    def rise(buckets: str) -> str:
-        return f'sum by (build_id, le) (rate({buckets}{{job="worker"}}[1m]))'
-
-    return quantile(0.95, f"{kind}_schedule_to_start", rise, ("build_id",), job="worker")
-
-
-def _processes() -> Iterator[Panel]:
+def _reasons() -> Iterator[Panel]:
+    within = {"job": "rollout", **SCOPE}
+    words = {kind: (kind.replace("_", " "), "red") for kind in _BLOCKING}
     yield timeline(
-        "Process states",
-        "What supervisord says of each program.",
-        query(states("supervisord_process_state", "state", PROCESS_STATES, "name"), "{{name}}"),
-        code_mapping(PROCESS_STATES),
-    )
-    yield graph(
-        "Process starts",
-        "How often supervisord started each program in the last 5 min. A program that keeps on"
-        " being started keeps on ending.",
-        query(
-            'sum by (name) (increase(supervisord_process_starts_total{job="exporter"}[5m]))',
-            "{{name}}",
-        ),
-    )
-    yield graph(
-        "Unexpected exits",
-        "Programs that ended with a code they should not have ended with, in the last 5 min.",
-        query(
-            "sum by (name) (increase("
-            'supervisord_process_exits_total{job="exporter",expected="false"}[5m]))',
-            "{{name}}",
-        ),
+        "Phase and reason",
+        "What the controller did when, and because of what. Red: a person had to act.",
+        code_mapping(_PHASES),
+        query(numbered("rollout_phase", "phase", _PHASES, "deployment_name", within), "phase"),
     )
     yield timeline(
-        "Alerts over time",
-        "Which alerts of metrics/rules fired when.",
+        "Reason",
+        "What the controller waited for or was at.",
+        code_mapping(_KINDS, {**words, "complete": ("complete", "green")}),
         query(
-            'count by (alertname, build_id, name) (ALERTS{alertstate="firing"}) > bool 0',
-            "{{alertname}} {{build_id}}{{name}}",
+            f"max by (deployment_name) ({_numbered_kinds()})",
+            "reason",
         ),
-        yes_no_mapping("quiet", "firing"),
     )
+    yield graph(
+        "Held by the analysis",
+        "For how long the present step has been held, and max_hold of rollout.toml (dashed).",
+        query(f"max by (deployment_name) ({controller('held_seconds')})", "held"),
+        query(f"max by (deployment_name) ({controller('held_limit_seconds')})", "limit", "B"),
+        unit="s",
+        dashed="/^limit/",
+    )
+    yield timeline(
+        "Gates and replays",
+        "What came of the target's gate on each task queue, and of the replay of each build's "
+        "runs on it.",
+        code_mapping(("running", "passed", "failed", "untried")),
+        query(
+            numbered(
+                "rollout_gate_outcome", "outcome", ("running", "passed", "failed"),
+                "build_id, task_queue", within,
+            ),
+            "gate of {{build_id}} on {{task_queue}}",
+        ),
+        query(
+            numbered(
+                "rollout_replay_outcome", "outcome", ("running", "passed", "failed", "untried"),
+                "build_id, source", within,
+            ),
+            "{{source}} on {{build_id}}",
+            "B",
+        ),
+    )  # fmt: skip
+
+
+def _numbered_kinds() -> str:
+    """The place in `Kind`, from 1, of the present reason."""
+    each = (
+        f"{number} * ({controller('reason_since_seconds', kind=kind)} > bool 0)"
+        for number, kind in enumerate(_KINDS, start=1)
+    )
+    return " or ".join(each)

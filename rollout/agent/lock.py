@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from rollout.base.files import alone, is_locked
-from rollout.controller.identity import is_running
+from rollout.base.locks import alone, is_locked
+from rollout.controller.lock import is_running
 from rollout.controller.places import run_file
 
 __all__ = ["is_worker_host", "only_agent"]

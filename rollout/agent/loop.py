@@ -13,16 +13,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
-import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from rollout.agent.notes import Notes
 from rollout.base.exit import Failure
+from rollout.base.logger import get_logger
 from rollout.controller.loop import carry_out
 from rollout.controller.operator import Operator
 from rollout.controller.refusals import Refusals
-from rollout.core.actions import Plan, RemoveProgram, StartProgram, StopProgram
+from rollout.core.actions import (
+    Plan,
+    RemoveProgram,
+    ScaleProgram,
+    StartProgram,
+    StopProgram,
+)
 from rollout.core.config import RolloutConfig
 from rollout.core.host_notes import EVERY, wanted_config
 from rollout.core.hosts import may_act
@@ -37,7 +43,7 @@ from rollout.temporal.programs import programs_by_build
 
 __all__ = ["Telling", "follow", "local_plan"]
 
-log = structlog.get_logger("rollout.host")
+log = get_logger("rollout.host")
 
 _GLANCE = 2.0
 """Seconds in which a change of a program here is noticed, and then told at once."""
@@ -75,7 +81,7 @@ async def follow(client: Client, deployment: str, name: str, telling: Telling) -
 
 def local_plan(config: RolloutConfig, seen: Observation, now: datetime) -> Plan:
     """What of the manager's plan is to be done here; ``seen`` has this host's own processes."""
-    mine = (StartProgram, StopProgram, RemoveProgram)
+    mine = (StartProgram, StopProgram, ScaleProgram, RemoveProgram)
     decided = plan(config, seen, now, seen.manager or None)
     if not seen.manager:
         return replace(decided, actions=())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-import structlog
 from temporalio.client import Client
 
+from rollout.base.logger import get_logger
 from rollout.core.host_notes import Beat
 from rollout.temporal.hosts import Glance
 from rollout.temporal.metadata import Metadata, host_key
@@ -16,7 +16,7 @@ from rollout.temporal.versions import version_metadata
 
 __all__ = ["Notes"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Notes:

@@ -16,7 +16,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import structlog
 import tenacity
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
@@ -24,11 +23,12 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.exit import Failure, Misuse
+from rollout.base.logger import get_logger
 from rollout.base.settings import temporal_address
 
 __all__ = ["Refused", "connect", "connect_patiently", "is_transient"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _TRANSIENT = {
     RPCStatusCode.UNAVAILABLE,

@@ -1,10 +1,11 @@
-"""The one reading of durations such as ``30s``, ``10m`` and ``1h30m``."""
+"""The one reading of durations such as ``30s``, ``10m`` and ``1h30m``, and how one is told."""
 
 from __future__ import annotations
 
+import math
 import re
 
-__all__ = ["parse_duration"]
+__all__ = ["about", "parse_duration"]
 
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -25,3 +26,11 @@ def parse_duration(text: str) -> float:
         for number, seconds in zip(shape.groups(), _UNITS.values(), strict=True)
         if number is not None
     )
+
+
+def about(seconds: float) -> str:
+    """A length of time in its largest unit, of which it has two or more: ``3 min``, ``90 s``."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{math.ceil(seconds)} s"

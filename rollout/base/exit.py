@@ -10,7 +10,6 @@ Where logs are JSON the line is a record as well, with the keys of `rollout.base
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -64,7 +63,8 @@ def end(code: int) -> NoReturn:
     threads while the interpreter shuts down (temporalio/sdk-python issue 300),
     so the shutdown is skipped; nothing of ours runs in it.
     """
-    logging.shutdown()
+    if "logging" in sys.modules:  # else there is nothing to be written
+        sys.modules["logging"].shutdown()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -101,6 +101,8 @@ def finish(name: str, main: Callable[[], int]) -> NoReturn:
         if _is_json():
             _tell(name, "unexpected error", code, exception=_trace(error))
         else:
+            import logging  # noqa: PLC0415  (see `run`)
+
             logging.getLogger(name).exception("unexpected error")
     end(code)
 

@@ -1,27 +1,21 @@
-"""Locks that die with their holder, and files that are replaced whole."""
+"""Files that are replaced whole, and what tells one edit of a file from the next."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from rollout.base.exit import Misuse
 
-from rollout.base.exit import Failure, Misuse
-from rollout.base.waiting import until
-
-__all__ = ["Edition", "alone", "alone_in", "alone_patiently", "edition", "is_locked", "replace"]
+__all__ = ["Edition", "alone_in", "edition", "replace"]
 
 _NEW = ".new"
 
 Edition = tuple[int, int, int]
-
-_INSTANT = 0.3
-"""Seconds after which a lock is held by somebody, and not by a look of `is_locked`."""
 
 
 def edition(path: Path) -> Edition | None:
@@ -31,47 +25,6 @@ def edition(path: Path) -> Edition | None:
     except OSError:
         return None
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
-
-
-@contextmanager
-def alone(lock: Path, refusal: str, *, seconds: float = 0.0) -> Iterator[None]:
-    """Hold ``lock``; the kernel lets go of it however its holder ends.
-
-    Raises `Failure` with the sentence ``refusal`` where somebody else holds it for ``seconds``.
-    """
-    held = _file_lock(lock)
-    try:
-        held.acquire(timeout=max(seconds, _INSTANT), poll_interval=0.05)
-    except Timeout as error:
-        raise Failure(refusal) from error
-    try:
-        yield
-    finally:
-        held.release()
-
-
-@asynccontextmanager
-async def alone_patiently(
-    lock: Path, refusal: str, *, seconds: float, waiting: Callable[[], None] = lambda: None
-) -> AsyncIterator[None]:
-    """`alone`, without holding the event loop up; ``waiting`` is called once where it waits."""
-    held = _file_lock(lock)
-
-    async def taken() -> bool:
-        try:
-            held.acquire(timeout=0)
-        except Timeout:
-            return False
-        return True
-
-    if not await taken():
-        waiting()
-        if not await until(taken, max(seconds, _INSTANT)):
-            raise Failure(refusal)
-    try:
-        yield
-    finally:
-        held.release()
 
 
 @contextmanager
@@ -90,22 +43,6 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def is_locked(lock: Path) -> bool:
-    """Whether somebody holds ``lock``; a lock of another user's counts as held.
-
-    To find out it is held for an instant, which `alone` allows for.
-    """
-    if not lock.exists():
-        return False
-    probe = _file_lock(lock)
-    try:
-        probe.acquire(timeout=0)
-    except (Timeout, PermissionError):
-        return True
-    probe.release()
-    return False
 
 
 def replace(file: Path, content: str | bytes, *, mode: int | None = None) -> None:
@@ -139,8 +76,3 @@ def _mode(file: Path) -> int | None:
         return file.stat().st_mode & 0o777
     except FileNotFoundError:
         return None
-
-
-def _file_lock(lock: Path) -> FileLock:
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(lock, mode=0o600, thread_local=False)

@@ -10,7 +10,10 @@ from typing import BinaryIO
 
 from rollout.base.log_records import Record, records
 
-__all__ = ["LogFile", "merged", "programs"]
+__all__ = ["COMMANDS_LOG", "LogFile", "merged", "programs"]
+
+COMMANDS_LOG = "commands"
+"""The name of the log in which commands that change something are noted."""
 
 
 def programs(folder: Path) -> list[str]:

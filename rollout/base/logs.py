@@ -7,8 +7,9 @@ out to stderr and carry the same keys:
 ``timestamp`` (RFC 3339, UTC), ``level``, ``event``, ``logger``, ``service.name``, the build
 id as ``build_id`` (the metrics' name for it) and ``service.version`` (OpenTelemetry's),
 ``deployment_name``, and inside a workflow or an activity ``workflow_id``, ``run_id``,
-``workflow_type``, ``activity_type``, ``attempt``. What is logged with ``extra=`` stands beside
-them; under one of these names it becomes ``extra_event`` and so on, and what is no JSON its repr.
+``workflow_type``, ``activity_type``, ``attempt``, and ``trace_id`` where it is traced. What is
+logged with ``extra=`` stands beside them; under one of these names it becomes ``extra_event`` and
+so on, and what is no JSON its repr.
 
 In workflow code use `temporalio.workflow.logger`, in activities
 `temporalio.activity.logger`: they are silent on replay. Elsewhere use structlog.
@@ -31,6 +32,7 @@ from temporalio.runtime import LogForwardingConfig, LoggingConfig
 
 from rollout.base.exit import Misuse, log_by
 from rollout.base.log_records import own_name
+from rollout.base.tracing import add_trace
 
 __all__ = ["CORE_LOGGER", "configure", "core_logging", "is_configured"]
 
@@ -88,6 +90,7 @@ def configure(service: str, **fields: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _flatten_temporal,
+        add_trace,
         lambda _logger, _method, event: {**event, **constant, **event},
         _add_extra,
     ]

@@ -13,8 +13,8 @@ from rollout.base.waiting import until
 from rollout.commands import answers
 from rollout.commands.shared import own, see
 from rollout.commands.world import refuse_own_file
-from rollout.controller.identity import is_running
 from rollout.controller.last_good import change, follow
+from rollout.controller.lock import is_running
 from rollout.controller.refusals import last_refusals
 from rollout.core.observation import Observation
 from rollout.temporal.observer import Observer

@@ -7,12 +7,10 @@ them: a coroutine or a plain function, which returns the exit code. A new comman
 from __future__ import annotations
 
 import argparse
-import asyncio
-import difflib
 import importlib
-import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -89,6 +87,18 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "history": _look(
         "commands.history", "say what has happened, and when", "history --json", asks_server=True
+    ),
+    "events": _look(
+        "commands.events",
+        "follow what happens, by whom it is told",
+        "events --since 2h\nevents -f\nevents --json | jq -c 'select(.source == \"person\")'",
+        asks_server=True,
+    ),
+    "report": _look(
+        "commands.report",
+        "make a page of the last rollout, to read, to keep and to print",
+        "report\nreport --since 2h -o report.html\nreport --json | jq .figures",
+        asks_server=True,
     ),
     "list": _look(
         "commands.list",
@@ -231,19 +241,60 @@ def dispatch(words: Sequence[str]) -> int:
     command = command_parser(given.command)
     arguments = _arguments(COMMANDS[given.command], command, given)
     as_json = getattr(arguments, "is_answered", False) and arguments.json
-    return answered(given.command, lambda: _perform(given.command, arguments), as_json=as_json)
+    return answered(
+        given.command, lambda: _perform(given.command, given.rest, arguments), as_json=as_json
+    )
 
 
-def _perform(name: str, arguments: argparse.Namespace) -> int:
+def _perform(name: str, words: Sequence[str], arguments: argparse.Namespace) -> int:
     if COMMANDS[name].asks_server:
         from rollout.commands import world  # noqa: PLC0415 - not every command needs it
 
         world.enter(elsewhere=arguments.elsewhere, changes=COMMANDS[name].changes)
         if COMMANDS[name].group == _STEER:
             world.refuse_worker_host(arguments.config)
-    outcome = arguments.run(arguments)
-    code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
+    if not COMMANDS[name].changes or getattr(arguments, "elsewhere", False):
+        return _run_to_its_end(name, arguments)
+    from rollout.commands.audit import noted  # noqa: PLC0415 - only what changes something
+
+    with noted(name, words, _deployment_of(arguments)) as codes:
+        codes.append(_run_to_its_end(name, arguments))
+    return codes[0]
+
+
+def _run_to_its_end(name: str, arguments: argparse.Namespace) -> int:
+    with _telling_what_is_missing(name):
+        outcome = arguments.run(arguments)
+        if isinstance(outcome, Coroutine):
+            outcome = _awaited(outcome)
+    code: int = outcome
     return code
+
+
+def _deployment_of(arguments: argparse.Namespace) -> str | None:
+    """Which deployment a command is about; None where nobody can know."""
+    from rollout.core.config_file import load  # noqa: PLC0415
+
+    try:
+        return load(arguments.config).deployment.name
+    except (Failure, OSError):
+        return getattr(arguments, "deployment", None)
+
+
+def _awaited(outcome: Coroutine[Any, Any, int]) -> int:
+    """What a command that asks the server ends with. Raises `Failure` where it got no answer."""
+    import asyncio  # noqa: PLC0415 - not every command needs it
+
+    try:
+        return asyncio.run(outcome)
+    except Exception as error:
+        # Whoever has not loaded it has asked no server.
+        client = sys.modules.get("temporalio.service")
+        if client is None or not isinstance(error, client.RPCError):
+            raise
+        from rollout.temporal.rpc import sentence  # noqa: PLC0415 - it was loaded already
+
+        raise Failure(sentence(error)) from error
 
 
 def _arguments(
@@ -293,9 +344,19 @@ def command_parser(name: str, prog: str | None = None) -> Parser:
 
 
 def _imported(name: str) -> ModuleType:
-    """The module of a command. A worker's environment has the packages of some of them alone."""
-    try:
+    """The module of a command."""
+    with _telling_what_is_missing(name):
         return importlib.import_module(COMMANDS[name].module)
+
+
+@contextmanager
+def _telling_what_is_missing(name: str) -> Iterator[None]:
+    """A worker's environment has the packages of some commands alone; they import them as needed.
+
+    Raises `Failure` that names the extra with what is missing.
+    """
+    try:
+        yield
     except ModuleNotFoundError as error:
         missing = (error.name or "rollout").partition(".")[0]
         if missing == "rollout":
@@ -320,6 +381,8 @@ def _add_deployment(parser: argparse.ArgumentParser, default: Any) -> None:  # n
 
 
 def _unknown(name: str) -> str:
+    import difflib  # noqa: PLC0415 - mistakes are rare
+
     near = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"did you mean `rollout {near[0]}`?" if near else "`rollout --help` lists them"
     return f"{name!r} is not a command; {hint}"

@@ -9,24 +9,25 @@ import os
 import signal
 from pathlib import Path
 
-import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
 from rollout.base import logs, settings
 from rollout.base.command_line import Parser, port
 from rollout.base.exit import Failure
+from rollout.base.logger import get_logger
 from rollout.base.settings import ROLLOUT_FILE, TARGETS_DIR, metrics_host
 from rollout.controller.each_file import for_each_file
 from rollout.controller.nudge import nudge
 from rollout.exporter.all_deployments import AllDeployments
 from rollout.exporter.deployment import DeploymentMetrics
+from rollout.exporter.folders import FolderMetrics
 from rollout.exporter.listener import Event, claim_stdout, listen, stdin_reader
 from rollout.exporter.loop import watch_deployment, watch_supervisor
 from rollout.exporter.own_starts import count_start
 from rollout.exporter.processes import ProcessMetrics
 from rollout.supervision.rpc import Supervisor, own_url
 
-log = structlog.get_logger("metrics")
+log = get_logger("metrics")
 
 
 def exporter(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +105,7 @@ async def _run(options: argparse.Namespace) -> int:
     registry = CollectorRegistry()
     registry.register(processes)
     registry.register(deployments)
+    registry.register(FolderMetrics(settings.VAR))
     ProcessCollector(registry=registry)
     _serve(registry, options.port)
 

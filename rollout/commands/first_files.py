@@ -58,6 +58,12 @@ stop = "manual"          # or "1h": workers of a drained, safe version are stopp
 delete = "manual"        # or "24h": program file and the server's record go so long after
 keep = 1                 # so many of the last current versions stay as they are, for a rollback
 
+# To turn on: fewer processes of a draining build as its runs end, and as many of a new build as the
+# current one has before it gets traffic.
+# [scale]
+# draining = "shrink"
+# target = "match"
+
 # To turn on: a smoke run on a new build before real traffic. Your builds need this workflow.
 # [gate]
 # workflow = "SmokeTest"   # one that takes no argument; else add `input = ...`
@@ -108,8 +114,9 @@ stdout_logfile = NONE
 _SCRAPE = """\
 # For the scrape_configs of your Prometheus. The exporter keeps the two files up to date.
 scrape_configs:
-  # No honor_labels here: which build a process runs, its target says, whatever its own series do.
   - job_name: worker
+    # Which build it is the target says, so no honor_labels. What a worker says itself, in its SDK's
+    # spelling perhaps, would be there once more as exported_*.
     metric_relabel_configs:
       - action: labeldrop
         regex: exported_(build_id|deployment_name)

@@ -21,8 +21,8 @@ from rollout.commands import answers
 from rollout.commands.looking import from_controller
 from rollout.commands.progress import Progress, State, progress
 from rollout.commands.world import is_elsewhere
-from rollout.controller.identity import is_running
 from rollout.controller.intent import Intent
+from rollout.controller.lock import is_running
 from rollout.controller.snapshot import NO_ANSWER, OTHER_VERSION, Unanswered
 from rollout.core.config import RolloutConfig
 from rollout.core.outcome import Ending, Outcome, Told, outcome, time_is_up

@@ -10,8 +10,7 @@ from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.server import asked_server
 from rollout.commands.looking import from_controller
-from rollout.commands.shared import readable, written
-from rollout.commands.world import supervisor_here
+from rollout.commands.shared import readable, supervisor_here, written
 from rollout.controller.identity import own_identity
 from rollout.controller.last_good import follow
 from rollout.controller.snapshot import Unanswered

@@ -17,8 +17,14 @@ _DECLARING = 5.0
 """Seconds that a worker which polls is given to declare what it can run."""
 
 
-async def warn_of_gate(client: Client, config: RolloutConfig, build_id: str) -> None:
-    """Say where the gate's workflow is none of those that the build's workers have declared."""
+async def warn_of_gate(
+    client: Client, config: RolloutConfig, build_id: str, *, declares: bool = True
+) -> None:
+    """Say where the gate's workflow is none of those that the build's workers have declared.
+
+    ``declares``: whether they are of a kind that does so, which is waited for. Of another kind the
+    gate's first failed task tells (`rollout.temporal.gate`).
+    """
     if config.gate is None:
         return
 
@@ -27,7 +33,7 @@ async def warn_of_gate(client: Client, config: RolloutConfig, build_id: str) -> 
         return metadata.workflow_names if metadata else None
 
     try:
-        known = await until(listed, _DECLARING)
+        known = await until(listed, _DECLARING if declares else 0.0)
     except RPCError:
         return
     if known and config.gate.workflow not in known:

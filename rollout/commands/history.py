@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
 from rollout.base import settings
-from rollout.commands.shared import observe
+from rollout.commands.looking import look
 from rollout.commands.world import is_elsewhere
+from rollout.controller.last_good import follow
 from rollout.controller.past import Event, all_deeds
-from rollout.core.config_file import load
-from rollout.core.observation import Observation
+from rollout.controller.server_times import events_of
 
-__all__ = ["as_json", "as_lines", "events_of", "history"]
+__all__ = ["as_json", "as_lines", "history"]
 
 
 def history(parser: argparse.ArgumentParser) -> None:
@@ -29,64 +26,41 @@ def history(parser: argparse.ArgumentParser) -> None:
 
 async def _history(arguments: argparse.Namespace) -> int:
     """What has happened to the versions, and what the controller did about it."""
-    seen, _ = await observe(load(arguments.config))
+    followed = follow(arguments.config)
+    if followed.warning:
+        print(f"! {followed.warning}", file=sys.stderr)
+    seen = (await look(followed)).seen
     deeds = () if is_elsewhere() else all_deeds(settings.LOG_DIR, seen.deployment)
     events = events_of(seen, deeds)
     if arguments.json:
         print(json.dumps(as_json(events)))
     else:
-        Console(highlight=False).print(as_lines(events), soft_wrap=True)
+        print("\n".join(as_lines(events)))
     return 0
-
-
-def events_of(seen: Observation, deeds: Iterable[Event]) -> list[Event]:
-    """The events of all versions that the server still knows, and ``deeds``, oldest first.
-
-    The server keeps the latest time of each kind, so a version that was current
-    twice shows its last time.
-    """
-    events = list(deeds)
-
-    def add(at: datetime | None, build_id: str, text: str) -> None:
-        if at is not None:
-            events.append(Event(at, text, build_id))
-
-    for version in seen.versions:
-        build_id = version.build_id
-        add(version.created_at, build_id, "registered")
-        if version.first_activated_at != version.last_current_at:
-            add(version.first_activated_at, build_id, "first got new runs")
-        add(version.last_current_at, build_id, "became current")
-        add(version.deactivated_at, build_id, "got no more new runs")
-        add(version.drained_since, build_id, "drained")
-    if seen.ramping:
-        share = f"ramp set to {seen.ramping.percentage:g} %"
-        add(seen.ramping_changed_at, seen.ramping.build_id, share)
-    return sorted(events, key=lambda event: event.at)
 
 
 def as_json(events: Iterable[Event]) -> list[dict[str, Any]]:
     """The events as scripts read them; times in RFC 3339.
 
-    ``source`` is ``server``, or ``controller`` for what its log tells; the latter name no build.
+    ``source`` is ``server``, or ``controller`` for what its log tells.
     """
     return [
         {
             "at": event.at.isoformat(),
             "build_id": event.build_id,
             "event": event.text,
-            "source": "server" if event.build_id else "controller",
+            "source": event.source,
         }
         for event in events
     ]
 
 
-def as_lines(events: Iterable[Event]) -> Text:
+def as_lines(events: Iterable[Event]) -> list[str]:
     """The events for a person, a line each, in local time."""
     told = list(events)
     width = max([len("BUILD"), *(len(event.build_id or "") for event in told)])
-    lines = [Text(f"{'TIME':<19}  {'BUILD':<{width}}  EVENT", "dim")]
+    lines = [f"{'TIME':<19}  {'BUILD':<{width}}  EVENT"]
     for event in told:
         local = event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        lines.append(Text(f"{local}  {event.build_id or '':<{width}}  {event.text}"))
-    return Text("\n").join(lines)
+        lines.append(f"{local}  {event.build_id or '':<{width}}  {event.text}")
+    return lines

@@ -8,7 +8,6 @@ import socket
 import time
 from pathlib import Path
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from rollout.agent.lock import only_agent
@@ -18,6 +17,7 @@ from rollout.base import logs
 from rollout.base.command_line import port
 from rollout.base.connect import connect_patiently
 from rollout.base.exit import Failure, Misuse
+from rollout.base.logger import get_logger
 from rollout.base.settings import host_port
 from rollout.base.signals import stop_on_signals, unless_stopped
 from rollout.controller.api import serve
@@ -27,7 +27,7 @@ from rollout.supervision.programs import Program
 
 __all__ = ["host", "host_name"]
 
-log = structlog.get_logger("rollout.host")
+log = get_logger("rollout.host")
 
 _PORT = 9194
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
 from rollout.base.exit import Failure, Misuse
 from rollout.base.names import UNVERSIONED, valid_build_id
+from rollout.base.server import asked_server
 from rollout.commands import answers
 from rollout.commands.following import Goal, add_timeout, refuse_to_wait, wait_for
-from rollout.commands.shared import see, written
+from rollout.commands.looking import from_controller
 from rollout.commands.world import refuse_own_file
 from rollout.controller.last_good import change, follow
 from rollout.controller.nudge import nudge
+from rollout.controller.snapshot import Unanswered
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import edit, load
-from rollout.temporal.unversioned import without_unversioned_worker
+from rollout.core.observation import Observation
 
 __all__ = ["make_target", "pause", "resume", "to"]
 
@@ -92,8 +93,12 @@ async def _refuse_target(config: RolloutConfig, build_id: str, *, ahead: bool) -
     """Raise `Failure` or `Misuse` where new runs would wait for a worker that nobody knows."""
     if build_id != UNVERSIONED:
         valid_build_id(build_id)
-        await _refuse_a_stranger(config, build_id, ahead=ahead)
+        if not await _is_known_here(config, build_id):
+            await _refuse_a_stranger(config, build_id, ahead=ahead)
         return
+    from rollout.commands.shared import see, written  # noqa: PLC0415 - they import a client
+    from rollout.temporal.unversioned import without_unversioned_worker  # noqa: PLC0415
+
     client, seen = await see(config)
     if missing := await written(seen.deployment, without_unversioned_worker(client, seen)):
         raise Failure(
@@ -102,11 +107,28 @@ async def _refuse_target(config: RolloutConfig, build_id: str, *, ahead: bool) -
         )
 
 
+async def _is_known_here(config: RolloutConfig, build_id: str) -> bool:
+    """Whether the controller here saw the build moments ago: then the server need not be asked."""
+    try:
+        _, seen = await from_controller(config.deployment.name, asked_server())
+    except Unanswered:
+        return False
+    return _is_known(seen, build_id)
+
+
+def _is_known(seen: Observation, build_id: str) -> bool:
+    """Whether the server knows the build, or a program here runs it."""
+    version = seen.version(build_id)
+    return version.status != "unregistered" or version.process is not None
+
+
 async def _refuse_a_stranger(config: RolloutConfig, build_id: str, *, ahead: bool) -> None:
     """Say so where nobody knows the build: a typo must not end a ramp that is under way.
 
     Raises `Failure`, unless it is meant to come later (``ahead``).
     """
+    from rollout.commands.shared import see  # noqa: PLC0415 - it imports a client
+
     try:
         _, seen = await see(config, known=False)
     except Misuse:
@@ -117,11 +139,12 @@ async def _refuse_a_stranger(config: RolloutConfig, build_id: str, *, ahead: boo
             raise Failure(f"{unknown}; --ahead makes it the target all the same") from failure
         print(unknown, file=sys.stderr)
         return
-    version = seen.version(build_id)
-    if version.status != "unregistered" or version.process is not None:
+    if _is_known(seen, build_id):
         return
     stranger = f"no worker of {build_id} has polled, and no program here runs it"
     if not ahead:
+        import difflib  # noqa: PLC0415 - mistakes are rare
+
         near = difflib.get_close_matches(build_id, [v.build_id for v in seen.versions], n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise Failure(

@@ -145,7 +145,8 @@ async def add_command(arguments: argparse.Namespace) -> int:
         )
         if not is_runner(worker.words):  # which declares itself
             await _declare(client, build)
-        await warn_of_gate(client, config, worker.build_id)
+        declares = is_runner(worker.words)
+        await warn_of_gate(client, config, worker.build_id, declares=declares)
     for program in added:
         answers.say(_said(program))
     answers.note(

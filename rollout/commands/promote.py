@@ -13,8 +13,8 @@ from rollout.base.waiting import until
 from rollout.commands import answers
 from rollout.commands.shared import observe
 from rollout.commands.world import followed_here
-from rollout.controller.identity import is_running
 from rollout.controller.last_good import change, follow
+from rollout.controller.lock import is_running
 from rollout.controller.refusals import last_refusals
 from rollout.core.config import Promotion
 from rollout.core.observation import Observation

@@ -14,8 +14,8 @@ from rollout.base.connect import connect
 from rollout.base.exit import Failure
 from rollout.base.server import asked_server
 from rollout.commands import answers
-from rollout.commands.shared import own, readable
-from rollout.commands.world import is_elsewhere, supervisor_here
+from rollout.commands.shared import own, readable, supervisor_here
+from rollout.commands.world import is_elsewhere
 from rollout.controller.identity import own_identity
 from rollout.controller.nudge import nudge
 from rollout.core.config import RolloutConfig

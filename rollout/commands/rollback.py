@@ -14,8 +14,8 @@ from rollout.base.waiting import until
 from rollout.commands import answers
 from rollout.commands.shared import own, see, written
 from rollout.commands.world import followed_here
-from rollout.controller.identity import is_running
 from rollout.controller.last_good import change
+from rollout.controller.lock import is_running
 from rollout.controller.refusals import last_refusals
 from rollout.core.observation import Observation, Version
 from rollout.core.verdict import warnings

@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from rollout.base.connect import connect
 from rollout.base.exit import Failure
-from rollout.commands.world import is_elsewhere, supervisor_here
+from rollout.commands.world import is_elsewhere
 from rollout.controller.identity import own_identity
 from rollout.controller.nudge import nudge
 from rollout.controller.observing import observe_rollout
@@ -19,11 +19,18 @@ from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
+from rollout.supervision.rpc import Supervisor
 from rollout.temporal.observer import Observer
+from rollout.temporal.rpc import sentence
 
-__all__ = ["observe", "own", "readable", "see", "writer", "written"]
+__all__ = ["observe", "own", "readable", "see", "supervisor_here", "writer", "written"]
 
 T = TypeVar("T")
+
+
+def supervisor_here() -> Supervisor | None:
+    """The supervisord whose processes go with the server that is asked; None: none does."""
+    return None if is_elsewhere() else Supervisor()
 
 
 async def see(config: RolloutConfig, *, known: bool = True) -> tuple[Client, Observation]:
@@ -78,12 +85,12 @@ def writer(seen: Observation) -> str:
 async def written(deployment: str, change: Awaitable[T], build_id: str = "") -> T:
     """What ``change``, of ``build_id``, returns; the controller here looks at what became of it.
 
-    Raises `Failure` with the server's words where it refuses.
+    Raises `Failure` with the server's words where it refuses, or where nobody knows whether it did.
     """
     try:
         return await change
     except RPCError as error:
-        raise Failure(f"the server refused: {error.message}") from error
+        raise Failure(sentence(error)) from error
     finally:
         if not is_elsewhere():
             nudge(deployment, build_id)

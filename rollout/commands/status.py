@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from rollout.base import settings
-from rollout.commands.looking import Look, look
+from rollout.commands.looking import Look, live_page, look_alone, look_here
 from rollout.controller.last_good import Followed, follow
+from rollout.controller.snapshot import Unanswered
 from rollout.core.config import RolloutConfig
 from rollout.core.status_document import Source, status_document
 
 __all__ = ["status"]
+
+_Outcome = int | Coroutine[Any, Any, int]
 
 _JUST_NOW = 3.0
 """Seconds; what is older than that is said to be so."""
@@ -33,21 +36,31 @@ def status(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_status)
 
 
-async def _status(arguments: argparse.Namespace) -> int:
+def _status(arguments: argparse.Namespace) -> _Outcome:
     """Versions, their share of new runs, open runs, and what is safe to stop."""
-    await _SHOWN[arguments.versioning](follow(arguments.config), arguments)
-    return 0
+    return _SHOWN[arguments.versioning](follow(arguments.config), arguments)
 
 
-async def _of_deployment(followed: Followed, arguments: argparse.Namespace) -> None:
-    config = followed.config
-    found = await look(followed)
+def _of_deployment(followed: Followed, arguments: argparse.Namespace) -> _Outcome:
+    try:
+        found = look_here(followed)
+    except Unanswered as none:
+        return _alone(followed, arguments, none)
+    return _told(followed.config, arguments, found)
+
+
+async def _alone(followed: Followed, arguments: argparse.Namespace, why: Unanswered) -> int:
+    return _told(followed.config, arguments, await look_alone(followed, why))
+
+
+def _told(config: RolloutConfig, arguments: argparse.Namespace, found: Look) -> int:
     now = datetime.now(timezone.utc)
     if arguments.json:
         source = Source(found.source, found.server.address, found.told)
         print(json.dumps(status_document(config, found.seen, found.decided, now, source)))
-        return
-    _show(config, found, now)
+    else:
+        _show(config, found, now)
+    return 0
 
 
 def _show(config: RolloutConfig, found: Look, now: datetime) -> None:
@@ -60,7 +73,9 @@ def _show(config: RolloutConfig, found: Look, now: datetime) -> None:
     console.print(as_table(config, found.seen, found.decided, now, found.told))
     if said := _source(found, now):
         console.print(f"\n{said}", soft_wrap=True)
-    console.print(f"\ngraphs: {_graphs(config.deployment.name)}", soft_wrap=True)
+    console.print()
+    for place in _places(config.deployment.name):
+        console.print(place, soft_wrap=True)
 
 
 def _source(found: Look, now: datetime) -> str | None:
@@ -71,7 +86,7 @@ def _source(found: Look, now: datetime) -> str | None:
     return f"as the controller saw it {age:.0f} s ago" if age > _JUST_NOW else None
 
 
-async def _of_sets(followed: Followed, arguments: argparse.Namespace) -> None:
+async def _of_sets(followed: Followed, arguments: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415
 
     from rollout.base.connect import connect  # noqa: PLC0415
@@ -84,21 +99,22 @@ async def _of_sets(followed: Followed, arguments: argparse.Namespace) -> None:
         print(json.dumps(version_sets.as_json(seen)))
     else:
         Console(highlight=False).print(version_sets.render(seen))
+    return 0
 
 
-_SHOWN: Mapping[str, Callable[[Followed, argparse.Namespace], Coroutine[Any, Any, None]]] = {
+_SHOWN: Mapping[str, Callable[[Followed, argparse.Namespace], _Outcome]] = {
     "deployment": _of_deployment,
     "version-sets": _of_sets,
 }
 """How the status of each versioning is shown; without a version there is nothing to show."""
 
 
-def _graphs(deployment: str) -> str:
-    """Grafana where it is installed, else a page of Prometheus with the same main panels."""
-    from rollout.prometheus import graphs  # noqa: PLC0415
-
-    if settings.HOME.is_set_up:  # among others, and whose workflows they are nobody knows
-        return graphs.deployment_url(settings.prometheus_page(), deployment)
-    if (settings.TOOLS_DIR / "grafana" / "bin" / "grafana").exists():
-        return settings.local_url("GRAFANA_PORT")
-    return graphs.switchover_url(settings.prometheus_page())
+def _places(deployment: str) -> Iterator[str]:
+    """Where there is more to be seen: the live page, and Grafana, or else Prometheus."""
+    if page := live_page(deployment):
+        yield f"live page: {page}"
+    grafana = settings.TOOLS_DIR / "grafana" / "bin" / "grafana"
+    if not settings.HOME.is_set_up and grafana.exists():
+        yield f"Grafana: {settings.local_url('GRAFANA_PORT')}"
+    else:
+        yield f"Prometheus: {settings.prometheus_page()}"

@@ -6,7 +6,6 @@ the processes of another.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import MutableMapping
@@ -14,12 +13,10 @@ from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-import structlog
-
+from rollout.base import logger
 from rollout.base.exit import Failure
 from rollout.base.settings import HOME, ROLLOUT_FILE, SOCKET
 from rollout.controller.last_good import Followed, follow
-from rollout.supervision.rpc import Supervisor
 from rollout.supervision.surroundings import World, adopt, of_running_stack, of_supervisord
 
 __all__ = [
@@ -29,7 +26,6 @@ __all__ = [
     "refuse_elsewhere",
     "refuse_own_file",
     "refuse_worker_host",
-    "supervisor_here",
 ]
 
 _elsewhere: ContextVar[bool] = ContextVar("elsewhere", default=False)
@@ -45,8 +41,7 @@ def enter(
     environment is the stack's own.
     """
     _elsewhere.set(elsewhere)
-    # What is logged on the way is no part of what a command prints.
-    structlog.configure(logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr))
+    logger.on_stderr()  # what is logged on the way is no part of what a command prints
     if elsewhere or ("SUPERVISOR_SERVER_URL" in environ and not HOME.is_set_up):
         return
     world = _world_here()
@@ -71,6 +66,10 @@ def _world_here() -> World | None:
 def _behind_the_socket() -> World | None:
     """The world of a supervisord that answers here, whatever became of its pid file."""
     if SOCKET.exists():
+        import asyncio  # noqa: PLC0415 - mostly there is the file, or no supervisord
+
+        from rollout.supervision.rpc import Supervisor  # noqa: PLC0415
+
         with suppress(Failure):
             return of_supervisord(asyncio.run(Supervisor(timeout=1).pid()))
     return None
@@ -79,11 +78,6 @@ def _behind_the_socket() -> World | None:
 def is_elsewhere() -> bool:
     """Whether another server than the running stack's may be asked: nothing here belongs to it."""
     return _elsewhere.get()
-
-
-def supervisor_here() -> Supervisor | None:
-    """The supervisord whose processes go with the server that is asked; None: none does."""
-    return None if is_elsewhere() else Supervisor()
 
 
 def refuse_elsewhere(what: str) -> None:

@@ -1,4 +1,4 @@
-"""What the controller serves on its port: metrics, and what it saw, as JSON. It only reads.
+"""What the controller serves on its port: metrics, what it saw as JSON, the page. It only reads.
 
 ``GET /api/v1/status`` is the document of `rollout status --json`, a list with one of each
 deployment. ``GET /api/v1/snapshot`` is the same look as plain data, from which our own readers
@@ -14,11 +14,11 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-import msgspec
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from rollout.base.exit import Failure
 from rollout.base.settings import host_port
+from rollout.page.site import POLICY, Reply, Site
 
 __all__ = ["Served", "serve"]
 
@@ -30,9 +30,11 @@ A path with a query counts where exactly that is asked for, before the path alon
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _HEADERS = (
-    ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Content-Security-Policy", POLICY),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
 )
 
 
@@ -51,14 +53,16 @@ class _Handler(WSGIRequestHandler):
         pass
 
 
-def serve(host: str, port: int, registry: CollectorRegistry, served: Served) -> int:
+def serve(
+    host: str, port: int, registry: CollectorRegistry, served: Served, site: Site | None = None
+) -> int:
     """Serve on ``host``:``port`` from a thread, until the process ends; the port (0: any free one).
 
     Raises `Failure` where the port is taken.
     """
     try:
         server = make_server(
-            host, port, _App(registry, served, host), _Server, handler_class=_Handler
+            host, port, _App(registry, served, site, host), _Server, handler_class=_Handler
         )
     except (OSError, OverflowError) as error:
         raise Failure(f"could not listen on {host_port(host, port)}: {error}") from error
@@ -69,30 +73,48 @@ def serve(host: str, port: int, registry: CollectorRegistry, served: Served) -> 
 class _App:
     """The WSGI application."""
 
-    def __init__(self, registry: CollectorRegistry, served: Served, host: str) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, served: Served, site: Site | None, host: str
+    ) -> None:
         self._metrics = make_wsgi_app(registry)
         self._served = served
+        self._site = site
         self._hosts = {*_LOOPBACK, host_port(host, 0).rpartition(":")[0]}
         # Bound to every address, it is reached by names that are not known here.
         self._any_host = host in ("0.0.0.0", "::")  # noqa: S104
 
     def __call__(self, request: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
-        path = request.get("PATH_INFO", "")
-        host = request.get("HTTP_HOST", "")
-        if not self._any_host and _without_port(host) not in self._hosts:
-            return _answer(start, "421 Misdirected Request", {"error": "unknown Host header"})
-        if request.get("REQUEST_METHOD") not in ("GET", "HEAD"):
-            return _answer(start, "405 Method Not Allowed", {"error": "this only reads: use GET"})
-        if path == "/metrics":
-            metrics: Iterable[bytes] = self._metrics(request, start)
+        method = request.get("REQUEST_METHOD")
+        path, query = request.get("PATH_INFO", ""), request.get("QUERY_STRING", "")
+        if not self._any_host and _without_port(request.get("HTTP_HOST", "")) not in self._hosts:
+            status, answer = "421 Misdirected Request", _error("unknown Host header")
+        elif method not in ("GET", "HEAD"):
+            status, answer = "405 Method Not Allowed", _error("this only reads: use GET")
+        elif path == "/metrics":
+            metrics: Iterable[bytes] = self._metrics(request, _guarded(start))
             return metrics
-        query = request.get("QUERY_STRING", "")
+        else:
+            status, answer = self._found(path, query)
+        tag = answer.headers.get("ETag")
+        if is_known := tag is not None and request.get("HTTP_IF_NONE_MATCH") == tag:
+            status = "304 Not Modified"
+        headers = [
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+        ]
+        _guarded(start)(status, [*headers, *answer.headers.items()])
+        return [] if is_known or method == "HEAD" else [answer.body]
+
+    def _found(self, path: str, query: str) -> tuple[str, Reply]:
+        if self._site and (shown := self._site.answer(path, query)):
+            return "200 OK", shown
         found = self._served.get(f"{path}?{query}") or self._served.get(path)
-        if found is None:
-            known = ", ".join(["/metrics", *(each for each in self._served if "?" not in each)])
-            return _answer(start, "404 Not Found", {"error": f"there are {known}"})
-        return _answer(start, "200 OK", found())
+        if found is not None:
+            return "200 OK", Reply.json(found())
+        pages = self._site.paths if self._site else ()
+        known = ["/metrics", *(each for each in self._served if "?" not in each), *pages]
+        return "404 Not Found", _error(f"there are {', '.join(known)}")
 
 
 def _without_port(host: str) -> str:
@@ -100,12 +122,10 @@ def _without_port(host: str) -> str:
     return name if name and port.isdecimal() else host
 
 
-def _answer(start: Callable[..., Any], status: str, content: object) -> list[bytes]:
-    body = msgspec.json.encode(content) + b"\n"
-    headers = [
-        ("Content-Type", "application/json; charset=utf-8"),
-        ("Content-Length", str(len(body))),
-        *_HEADERS,
-    ]
-    start(status, headers)
-    return [body]
+def _guarded(start: Callable[..., Any]) -> Callable[..., Any]:
+    """``start``, with what every answer has."""
+    return lambda status, headers, *rest: start(status, [*headers, *_HEADERS], *rest)
+
+
+def _error(text: str) -> Reply:
+    return Reply.json({"error": text})

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import structlog
-
 from rollout.base.exit import Failure, Misuse
+from rollout.base.logger import bind, get_logger
 from rollout.core.config_folder import files_of, is_folder, name_in
 
 __all__ = ["for_each_file"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _PERIOD = 2.0
 """Seconds between two looks at the folder; a task that has failed is begun again after as many."""
@@ -50,7 +49,7 @@ async def for_each_file(path: Path, follow: Follow) -> None:
 
 async def _one(follow: Follow, file: Path, deployment: str) -> None:
     """``follow``, with the deployment's name in whatever it logs."""
-    structlog.contextvars.bind_contextvars(deployment_name=deployment)
+    bind(deployment_name=deployment)
     await follow(file, deployment)
 
 

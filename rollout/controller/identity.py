@@ -1,50 +1,14 @@
-"""Who this checkout's controller is, and that there is only one of it."""
+"""Who this checkout's controller is to the server."""
 
 from __future__ import annotations
 
 import socket
-from contextlib import AbstractContextManager
-from pathlib import Path
 
 from rollout.base import settings
-from rollout.base.files import alone, is_locked
-from rollout.controller.places import run_file
 
-__all__ = ["is_running", "only_one", "only_one_of_all", "own_identity"]
-
-_PROBED = 1.0
-"""Seconds: `is_running` holds the lock for an instant."""
+__all__ = ["own_identity"]
 
 
 def own_identity() -> str:
     """Who manages the deployment: this checkout on this machine, whoever runs it."""
     return f"rollout@{socket.gethostname()}:{settings.ROOT}"
-
-
-def only_one(deployment: str, seconds: float = _PROBED) -> AbstractContextManager[None]:
-    """Hold the lock of this checkout's controller for ``deployment``.
-
-    Two controllers of one checkout share an identity, so the server cannot tell
-    them apart. Raises `Failure` where another holds it for ``seconds``.
-    """
-    path = _lock_file(deployment)
-    refusal = f"another controller runs for {deployment} here ({path})"
-    return alone(path, refusal, seconds=seconds)
-
-
-def only_one_of_all() -> AbstractContextManager[None]:
-    """Hold the lock of this home's controller for every deployment in it.
-
-    Raises `Failure` where another holds it.
-    """
-    path = settings.VAR / "run" / "rollout.lock"
-    return alone(path, f"another controller runs for all of {settings.ROOT} ({path})")
-
-
-def is_running(deployment: str) -> bool:
-    """Whether a controller of this checkout holds the lock for ``deployment``."""
-    return is_locked(_lock_file(deployment))
-
-
-def _lock_file(deployment: str) -> Path:
-    return run_file(deployment, "lock")

@@ -24,8 +24,11 @@ from rollout.controller.nudge import nudged, nudged_at
 from rollout.controller.observing import look
 from rollout.controller.operator import Operator
 from rollout.controller.publishing import Publisher
+from rollout.controller.reasons import Round
 from rollout.controller.refusals import Refusals
+from rollout.controller.report.reporter import Reporter
 from rollout.core.actions import Action, Plan
+from rollout.core.changes import changes_between
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import differences
 from rollout.core.held import Held
@@ -47,7 +50,11 @@ _LEAST_HEEDED = 2.0  # a program that starts and ends all the time is no reason 
 
 
 async def control(
-    client: Client, path: Path, metrics: ControllerMetrics, publisher: Publisher
+    client: Client,
+    path: Path,
+    metrics: ControllerMetrics,
+    publisher: Publisher,
+    notifier: Notifier,
 ) -> None:
     """Bring the deployment to what the file at ``path`` says, until cancelled."""
     intent = Intent(path, renamed="restart the controller", keeps=True)
@@ -64,7 +71,7 @@ async def control(
     operator = Operator(client, intent.config.deployment.name, identity, changed)
     refusals = Refusals(intent.config.deployment.name, publisher.refusals)
     surveyor = Surveyor()
-    notifier = Notifier(intent.config.deployment.name)
+    hearers: tuple[Notifier | Reporter, ...] = (notifier, Reporter(client))
     last: tuple[Action, ...] = ()
     period = PERIOD
     nudges = _Nudges(intent.config.deployment.name)
@@ -80,12 +87,15 @@ async def control(
             held_for = held.up_to(seen)
             decided = plan(config, seen, now, identity, held=held_for)
             held = held.after(seen, decided)
-            told.plan(decided)
+            told.plan(decided, seen)
             publisher.round(seen, decided)
-            notifier.round(config, seen, decided, held_for)
+            for hearer in hearers:
+                hearer.round(config, seen, decided, held_for)
             operator.drop(decided.actions)
             held_up = await carry_out(decided, operator, config, seen, refusals)
-            metrics.reconciled("refused" if held_up else "ok", decided.phase)
+            metrics.reconciled(
+                "refused" if held_up else "ok", Round(config, seen, decided, held_for, now)
+            )
             period = _longer(period) if held_up else _next_period(decided, last, observer.pace)
             last = decided.actions
         except RPCError as error:
@@ -128,12 +138,13 @@ async def carry_out(
 
 
 class Told:
-    """What the log has heard of the intent and of the plan: each is told when it changes."""
+    """What the log has heard of the intent, the look and the plan: each is told when it changes."""
 
     def __init__(self, intent: Intent) -> None:
         self._config = intent.config
         self._problem: str | None = None
         self._plan: Hashable = None
+        self._seen: Observation | None = None
 
     def intent(self, intent: Intent) -> None:
         """Tell what rollout.toml now asks for, or why it is not followed."""
@@ -143,10 +154,17 @@ class Told:
             events.log_intent_changed(differences(self._config, intent.config))
         self._config, self._problem = intent.config, intent.problem
 
-    def plan(self, decided: Plan) -> None:
-        """Tell the plan, though not at each second of a countdown."""
+    def plan(self, decided: Plan, seen: Observation | None = None) -> None:
+        """Tell the plan for what was ``seen``, though not at each second of a countdown.
+
+        Before it, what has happened since the last look.
+        """
+        if seen is not None and self._seen is not None:
+            for change in changes_between(self._seen, seen, self._config.deployment.target):
+                events.log_seen(change)
+        self._seen = seen or self._seen
         if decided.news != self._plan:
-            events.log_plan(decided)
+            events.log_plan(decided, seen)
         self._plan = decided.news
 
 

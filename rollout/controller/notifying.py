@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -44,7 +44,11 @@ class _Kept(msgspec.Struct):
 class Notifier:
     """What was told of one deployment, and what is yet to be."""
 
-    def __init__(self, deployment: str) -> None:
+    def __init__(
+        self, deployment: str, ended: Callable[[bool], None] = lambda _delivered: None
+    ) -> None:
+        """``ended`` is called for each message and way, with whether it was delivered or lost."""
+        self._ended = ended
         self._file = run_file(deployment, "told.json")
         self._kept = _read(self._file)
         self._notify: Notify | None = None
@@ -80,7 +84,7 @@ class Notifier:
     def _drop_the_oldest(self, way: str) -> None:
         waiting = self._kept.waiting[way]
         while len(waiting) > _MOST_WAITING:
-            events.log_notification_lost(way, waiting.pop(1).text, "too many wait")
+            self._lost(way, waiting.pop(1), "too many wait")
 
     async def _tell(self, way: str) -> None:
         """Tell all that waits for one way, in order."""
@@ -99,7 +103,7 @@ class Notifier:
             tried += 1
             notify, send = self._notify, self._ways.get(way)
             if notify is None or send is None:
-                events.log_notification_lost(way, message.text, "[notify] names it no longer")
+                self._lost(way, message, "[notify] names it no longer")
                 return
             try:
                 await send(message)
@@ -107,13 +111,18 @@ class Notifier:
                 why = str(error) if isinstance(error, Failure) else type(error).__name__
             else:
                 events.log_notified(way, message.text)
+                self._ended(True)
                 return
             if tried >= notify.tries:
-                events.log_notification_lost(way, message.text, why)
+                self._lost(way, message, why)
                 return
             events.log_notification_failed(way, message.text, why, pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _lost(self, way: str, message: Message, why: str) -> None:
+        events.log_notification_lost(way, message.text, why)
+        self._ended(False)
 
     def _keep(self) -> None:
         with contextlib.suppress(OSError):  # a full disk: at worst something is told twice

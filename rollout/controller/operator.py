@@ -24,6 +24,7 @@ from rollout.core.actions import (
     LiftBlock,
     MoveRuns,
     RemoveProgram,
+    ScaleProgram,
     SetCurrent,
     SetRamp,
     StartGate,
@@ -80,6 +81,7 @@ class Operator:
             TellHosts: self._tell_hosts,
             StopProgram: self._stop,
             StartProgram: self._start,
+            ScaleProgram: self._scale,
             RemoveProgram: self._remove,
             DeleteVersion: self._delete,
         }
@@ -187,6 +189,10 @@ class Operator:
         self, action: StartProgram, _config: RolloutConfig, _seen: Observation
     ) -> None:
         await self._fleet.start(action.build_id)
+
+    async def _scale(self, action: ScaleProgram, _config: RolloutConfig, seen: Observation) -> None:
+        await self._still(seen)
+        await self._fleet.scale(action.build_id, action.processes)
 
     async def _remove(
         self, action: RemoveProgram, _config: RolloutConfig, seen: Observation

@@ -7,17 +7,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Literal
 
 from rollout.base.log_files import LogFile
 from rollout.base.log_records import Record, parse
 from rollout.controller.events import sentence
 
-__all__ = ["Event", "LogTail", "all_deeds"]
+__all__ = ["Event", "LogTail", "Source", "all_deeds", "deeds"]
 
 _PROGRAM = "rollout"
 _TAIL = 64 * 1024
 """So many bytes from the end are read; a record is about 200."""
 _LAST = 5
+
+Source = Literal["controller", "server", "supervisord", "person"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,23 @@ class Event:
     at: datetime
     text: str
     build_id: str | None = None
-    """The version it happened to, where the server says so."""
+    """The version that it happened to, where that is known."""
+    name: str = ""
+    """One of `rollout.core.event_names.EVENTS`; empty in the logs of older releases."""
+    source: Source = "controller"
+    """Who tells it."""
+    percentage: float | None = None
+    """Of new runs, where a ramp was set."""
+    who: str = ""
+    """Which person, where it was one."""
 
 
-def all_deeds(folder: Path, deployment: str) -> Iterator[Event]:
-    """Everything that the logs in ``folder`` still tell of one deployment, oldest first."""
-    return _deeds(LogFile(folder, _PROGRAM).history(), deployment)
+def all_deeds(folder: Path, deployment: str, *, seen: bool = False) -> Iterator[Event]:
+    """Everything that the logs in ``folder`` still tell of one deployment, oldest first.
+
+    ``seen`` says whether what the controller only saw is told, too.
+    """
+    return deeds(LogFile(folder, _PROGRAM).history(), deployment, seen=seen)
 
 
 class LogTail:
@@ -57,7 +71,7 @@ class LogTail:
 
     def _last_deeds(self) -> Iterator[Event]:
         """Without what is waited for: whoever looks on has the plan itself."""
-        return _deeds(self._last_records(), self._deployment, waits=False)
+        return deeds(self._last_records(), self._deployment, waits=False)
 
     def _last_records(self) -> list[Record]:
         with self._file.open("rb") as log:
@@ -67,8 +81,18 @@ class LogTail:
         return [record for line in lines if (record := parse(_PROGRAM, line))]
 
 
-def _deeds(found: Iterable[Record], deployment: str, *, waits: bool = True) -> Iterator[Event]:
+def deeds(
+    found: Iterable[Record], deployment: str, *, waits: bool = True, seen: bool = False
+) -> Iterator[Event]:
+    """What the records ``found`` tell of one deployment."""
     for record in found:
-        text = sentence(record, waits=waits)
-        if text and record.fields.get("deployment_name") in (None, deployment):
-            yield Event(datetime.fromtimestamp(record.time, tz=timezone.utc), text)
+        text = sentence(record, waits=waits, seen=seen)
+        fields = record.fields
+        if text and fields.get("deployment_name") in (None, deployment):
+            at = datetime.fromtimestamp(record.time, tz=timezone.utc)
+            build_id, name = fields.get("build_id"), str(fields.get("event_name", ""))
+            share = fields.get("percentage")
+            percentage = float(share) if isinstance(share, (int, float)) else None
+            build = str(build_id) if build_id else None
+            who = str(fields.get("who", ""))
+            yield Event(at, text, build, name, percentage=percentage, who=who)

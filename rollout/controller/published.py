@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from rollout.controller.publishing import Publisher
+from rollout.page.document import Told
 
 __all__ = ["Published"]
 
@@ -28,6 +29,10 @@ class Published(Mapping[str, Callable[[], object]]):
             self._each = {k: v for k, v in self._each.items() if v is not publisher}
 
         return remove
+
+    def told(self) -> list[Told]:
+        """What the page shows of each, by their names."""
+        return [publisher.told(name) for name, publisher in sorted(self._each.items())]
 
     def __getitem__(self, path: str) -> Callable[[], object]:
         return self._paths()[path]

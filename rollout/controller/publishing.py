@@ -14,17 +14,17 @@ from rollout.base import settings
 from rollout.base.server import Server
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
-from rollout.controller.last_good import warning_of
 from rollout.controller.past import LogTail
 from rollout.controller.snapshot import Announcement, Decision, Deed, Snapshot
+from rollout.controller.telling import told_by
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
 from rollout.core.observation import Observation
 from rollout.core.status_document import Source, status_document
-from rollout.core.sunset import kept
-from rollout.core.version_limit import deletable, warning
+from rollout.page.document import Told
+from rollout.page.memory import Change, Memory
 
-__all__ = ["Publisher", "limit_warnings", "told_by"]
+__all__ = ["Publisher"]
 
 
 class Publisher:
@@ -32,7 +32,10 @@ class Publisher:
 
     def __init__(self, server: Server, config_file: Path) -> None:
         self._config: RolloutConfig | None = None
+        self._text = ""
+        self._decided_on: RolloutConfig | None = None
         self._log: LogTail | None = None
+        self._memory = Memory()
         self._last = Snapshot(
             pid=os.getpid(),
             identity=own_identity(),
@@ -48,17 +51,29 @@ class Publisher:
         seen = self._last.observation
         return seen.oldest if seen else None
 
+    @property
+    def machine_problems(self) -> Sequence[str]:
+        """What is wrong on this machine, whatever the server says, a sentence each."""
+        return self._last.standing
+
     def intent(self, intent: Intent) -> None:
         """What rollout.toml asks for, as the next round follows it."""
         self._config = intent.config
         if self._log is None:  # the name stays: a controller follows no other
             self._log = LogTail(settings.LOG_DIR, intent.config.deployment.name)
-        self._change(config=intent.text, config_problem=intent.problem)
+        self._text = intent.text
+        self._change(config_problem=intent.problem)
 
     def round(self, seen: Observation, decided: Plan) -> None:
         """What was seen, and what is to be done about it as the intent is."""
+        # Not before: the plan that is served until then was made of what was wanted before.
+        self._decided_on = self._config
         target = self._config.deployment.target if self._config else ""
-        self._change(observation=seen, decided=Decision.of(decided, target), unread=None)
+        self._memory.saw(seen, target)
+        if self._log:
+            self._memory.did(Change(event.at, event.text) for event in self._log.events())
+        decision = Decision.of(decided, target)
+        self._change(observation=seen, decided=decision, unread=None, config=self._text)
 
     def changed(self) -> None:
         """Something was done, or may have been: the look before does not show it."""
@@ -80,10 +95,25 @@ class Publisher:
         """What each path answers with."""
         return {"/api/v1/status": self._deployments, "/api/v1/snapshot": self._snapshot}
 
-    def announce(self, deployment: str, url: str) -> Callable[[], None]:
-        """Leave word where this controller is found, and say how to take that back."""
+    def announce(self, deployment: str, url: str, page: str = "") -> Callable[[], None]:
+        """Leave word where this controller and its page are; how to take that back."""
         here = self._last
-        return Announcement(url, here.pid, here.address, here.namespace).leave(deployment)
+        return Announcement(url, here.pid, here.address, here.namespace, page).leave(deployment)
+
+    def told(self, deployment: str) -> Told:
+        """What the page shows, of the deployment that is followed under this name."""
+        last = self._last
+        config = (None if last.unread else self._decided_on) or self._config
+        return Told(
+            deployment=deployment,
+            config=config,
+            seen=last.observation,
+            decided=last.decided.plan() if last.decided else None,
+            unread=last.unread,
+            address=last.address,
+            warnings=told_by(last, config) if config else (),
+            memory=self._memory,
+        )
 
     def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of each type
         # One assignment: a thread that answers has the round before or this one, whole.
@@ -100,24 +130,10 @@ class Publisher:
 
     def status(self) -> dict[str, Any] | None:
         """The document of ``rollout status --json``; None before a first look has succeeded."""
-        last, config = self._last, self._config
+        last = self._last
+        config = self._config if last.unread else self._decided_on
         if config is None or last.observation is None or last.decided is None:
             return None
         source = Source("controller", last.address, told_by(last, config))
         now = datetime.now(timezone.utc)
         return status_document(config, last.observation, last.decided.plan(), now, source)
-
-
-def told_by(last: Snapshot, config: RolloutConfig) -> list[str]:
-    """The warnings of a controller beside those of what it saw."""
-    broken = [warning_of(last.config_problem)] if last.config_problem else []
-    unread = [f"the newest look failed: {last.unread}"] if last.unread else []
-    limits = limit_warnings(config, last.observation) if last.observation else []
-    return [*broken, *last.standing, *unread, *last.refusals, *limits]
-
-
-def limit_warnings(config: RolloutConfig, seen: Observation) -> list[str]:
-    """Whether the server will soon take no further version."""
-    spare = deletable(seen, config.deployment.target, kept(config, seen))
-    limit = warning(seen, config.limits.versions, spare)
-    return [limit] if limit else []

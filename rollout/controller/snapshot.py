@@ -7,15 +7,14 @@ reader of another version looks for itself. Scripts read ``/api/v1/status``.
 from __future__ import annotations
 
 import http.client
+import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timezone
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
-import psutil
 
 from rollout.base import files
 from rollout.base.server import Server
@@ -34,10 +33,11 @@ __all__ = [
     "Deed",
     "Snapshot",
     "Unanswered",
+    "page_of",
     "read",
 ]
 
-VERSION = 2
+VERSION = 3
 
 FRESH = 15.0
 """Seconds after which a reader looks for itself, rather than to show what the controller saw."""
@@ -128,6 +128,8 @@ class Announcement(msgspec.Struct, frozen=True):
     pid: int
     address: str
     namespace: str
+    page: str = ""
+    """The address of the live page, of this deployment; empty from one that has none."""
 
     def leave(self, deployment: str) -> Callable[[], None]:
         """Write the file; what is returned removes it, unless it is another's by then."""
@@ -140,6 +142,17 @@ class Announcement(msgspec.Struct, frozen=True):
                 file.unlink(missing_ok=True)
 
         return remove
+
+
+def page_of(deployment: str, server: Server) -> str | None:
+    """The address of the live page of ``deployment``; None where no controller here has one.
+
+    Nor is there one for those who ask about another server than it does.
+    """
+    place = _announced(deployment)
+    if place is None or not server.is_same(Server(place.address, place.namespace)):
+        return None
+    return place.page or None if _lives(place.pid) else None
 
 
 class Unanswered(Exception):  # noqa: N818 - it is no error to have no controller
@@ -192,20 +205,37 @@ def _settled(place: Announcement, deployment: str, patience: float) -> Snapshot:
 
 
 def _asked(place: Announcement, deployment: str) -> Snapshot:
-    if not place.url.startswith("http://") or not psutil.pid_exists(place.pid):
+    if not place.url.startswith("http://") or not _lives(place.pid):
         raise Unanswered(NO_ANSWER)
-    # No proxy: it is this machine that is asked.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        # One controller may follow several deployments; one that follows one needs no query.
-        query = urlencode({"deployment": deployment})
-        with opener.open(f"{place.url}/api/v1/snapshot?{query}", timeout=_TIMEOUT) as answer:
-            body = answer.read(_MOST_BYTES)
-        found = msgspec.json.decode(body, type=Snapshot)
-    except (OSError, urllib.error.URLError, http.client.HTTPException) as error:
-        raise Unanswered(f"the controller here does not answer ({place.url})") from error
+        found = msgspec.json.decode(_body(place.url, deployment), type=Snapshot)
     except msgspec.MsgspecError as error:
         raise Unanswered(OTHER_VERSION) from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise Unanswered(f"the controller here does not answer ({place.url})") from error
     if found.version != VERSION:
         raise Unanswered(OTHER_VERSION)
     return found
+
+
+def _body(url: str, deployment: str) -> bytes:
+    """What is served at ``url``: urllib would import twice as much, and ask a proxy."""
+    # One controller may follow several deployments; one that follows one needs no query.
+    query = urlencode({"deployment": deployment})
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=_TIMEOUT)) as connection:
+        connection.request("GET", f"/api/v1/snapshot?{query}")
+        answer = connection.getresponse()
+        if answer.status != http.HTTPStatus.OK:
+            raise OSError(f"it answered {answer.status}")
+        return answer.read(_MOST_BYTES)
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is a process with this id, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return pid > 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 __all__ = [
+    "BLOCKS",
     "Action",
     "Block",
     "ClaimManager",
@@ -18,11 +19,13 @@ __all__ = [
     "Declare",
     "DeleteVersion",
     "JoinSet",
+    "Kind",
     "LiftBlock",
     "MoveRuns",
     "Phase",
     "Plan",
     "RemoveProgram",
+    "ScaleProgram",
     "SetCurrent",
     "SetRamp",
     "StartGate",
@@ -227,6 +230,22 @@ class StartProgram(_Traits):
 
 
 @dataclass(frozen=True)
+class ScaleProgram(_Traits):
+    """Have ``processes`` of a build's workers here, and touch none of those that stay."""
+
+    lasts = True
+    stands_apart = True
+    longest_pause = 30.0
+
+    build_id: str
+    processes: int
+
+    def __str__(self) -> str:
+        number = f"{self.processes} process{'' if self.processes == 1 else 'es'}"
+        return f"bring {self.build_id} to {number}"
+
+
+@dataclass(frozen=True)
 class RemoveProgram(_Traits):
     """Remove the program file of a build whose workers are stopped, and unload it."""
 
@@ -268,6 +287,7 @@ Action = (
     | TellHosts
     | StopProgram
     | StartProgram
+    | ScaleProgram
     | RemoveProgram
     | DeleteVersion
 )
@@ -284,6 +304,35 @@ Phase = Literal[
 ]
 
 
+Kind = Literal[
+    "routing",  # it changes, or is about to
+    "settling",  # the current build, before the target's first step
+    "pausing",  # at a step, as long as rollout.toml says
+    "held",  # at a step, by analysis
+    "short",  # at a step, for the target's workers do not keep up
+    "gate",
+    "replay",
+    "no_worker",  # nobody lives who could run the build
+    "task_queue",  # nobody of the build polls one that the current build's workers poll
+    "hosts",  # the build is not yet on each that it has to be on
+    "processes",  # the build has not yet as many as it is to have
+    "undeclared",  # what the build's workers say of themselves is not known yet
+    "unreadable",  # something that the plan needs could not be read or counted
+    "observation_old",
+    "new_runs_wait",
+    "moving",
+    "complete",
+    "paused",
+    "manual",
+    "rolled_back",
+    "other_code",  # the build id has come back with other code
+    "other_manager",  # somebody else routes the deployment
+]
+
+BLOCKS: tuple[Kind, ...] = ("rolled_back", "gate", "replay", "other_code", "other_manager")
+"""What a reason may be about where the phase is ``blocked``."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to do now, and the one sentence that says why, or why nothing."""
@@ -293,6 +342,8 @@ class Plan:
     actions: tuple[Action, ...] = field(default=())
     topic: Hashable = field(default=None, compare=False)
     """What stays equal while numbers in the reason run on, as in a countdown; None: the reason."""
+    kind: Kind = field(default="routing", compare=False)
+    """What the reason is about, in one of few words."""
     holds: bool = field(default=False, compare=False)
     """Whether analysis holds the step where it is, which `max_hold` bounds."""
 

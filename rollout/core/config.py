@@ -24,6 +24,7 @@ __all__ = [
     "Progressive",
     "Promotion",
     "RolloutConfig",
+    "Scale",
     "Seconds",
     "Secret",
     "Step",
@@ -264,6 +265,21 @@ class Sunset(_Table, frozen=True, kw_only=True):
     """So many of the last current versions stay as they are, warm for a rollback."""
 
 
+class Scale(_Table, frozen=True, kw_only=True):
+    """``[scale]``: how many processes a build has, of those that `rollout add` has written."""
+
+    draining: Literal["keep", "shrink"] = "keep"
+    """Whether a build that is draining or drained keeps its processes, or fewer of them as its
+    runs end: one for each `runs_per_process` of its open runs and a quarter more, at least one,
+    and none is taken while tasks wait for it or something of this is not known. It never gets
+    more."""
+    runs_per_process: Annotated[int, msgspec.Meta(ge=1)] = 100
+    """For so many open runs a draining build keeps one process, on all hosts together."""
+    target: Literal["keep", "match"] = "keep"
+    """Whether the target has the processes it was added with, or on each machine at least as many
+    as the current build, before it gets traffic, or more of it."""
+
+
 class Notify(_Table, frozen=True, kw_only=True):
     """``[notify]``: who is told of what happens. Nobody is waited for."""
 
@@ -302,5 +318,6 @@ class RolloutConfig(_Table, frozen=True, kw_only=True):
     analysis: Analysis | None = None
     verify: Verification = Verification()
     sunset: Sunset = Sunset()
+    scale: Scale = Scale()
     limits: Limits = Limits()
     notify: Notify | None = None

@@ -5,13 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
 
 from rollout.base.durations import parse_duration
 from rollout.base.exit import Misuse
@@ -26,7 +24,7 @@ from rollout.core.config import (
     Secret,
     WebAddress,
 )
-from rollout.core.config_lines import line_of, line_of_mistake, without_place
+from rollout.core.config_text import NotToml, changed, tables
 
 __all__ = ["differences", "edit", "load", "parse", "read_text"]
 
@@ -58,10 +56,9 @@ def read_text(path: Path) -> str:
 def parse(text: str, name: str = "rollout.toml") -> RolloutConfig:
     """`load`, for the file's text; ``name`` stands in the messages."""
     try:
-        document = tomlkit.parse(text).unwrap()
-    except TOMLKitError as error:
-        line = line_of_mistake(text, error)
-        raise Misuse(f"{name}{_line(line)}: {_syntax(error)}") from error
+        document = tables(text)
+    except NotToml as error:
+        raise Misuse(f"{name}{_line(error.line)}: {error}") from error
     try:
         config = msgspec.convert(document, RolloutConfig, dec_hook=_decode)
     except msgspec.ValidationError as error:
@@ -83,20 +80,9 @@ def edit(path: Path, table: str, **values: str | bool | None) -> None:
     with alone_in(path.parent):
         text = read_text(path)
         parse(text, path.name)
-        changed = _changed(text, table, values)
-        parse(changed, path.name)
-        replace(path, changed)
-
-
-def _changed(text: str, table: str, values: Mapping[str, str | bool | None]) -> str:
-    document = tomlkit.parse(text)
-    section: Any = document.setdefault(table, tomlkit.table())
-    for key, value in values.items():
-        if value is None:
-            section.pop(key, None)
-        else:
-            section[key] = value
-    return tomlkit.dumps(document)
+        wanted = changed(text, table, values)
+        parse(wanted, path.name)
+        replace(path, wanted)
 
 
 def differences(before: RolloutConfig, after: RolloutConfig) -> str:
@@ -107,9 +93,9 @@ def differences(before: RolloutConfig, after: RolloutConfig) -> str:
         for key, value in new.items()
         if value != old[key]
     ]
-    tables = [name for name in RolloutConfig.__struct_fields__ if name != "deployment"]
-    changed = [name for name in tables if getattr(before, name) != getattr(after, name)]
-    return ", ".join([*changes, *(f"[{name}] has changed" for name in changed)])
+    names = [name for name in RolloutConfig.__struct_fields__ if name != "deployment"]
+    others = [name for name in names if getattr(before, name) != getattr(after, name)]
+    return ", ".join([*changes, *(f"[{name}] has changed" for name in others)])
 
 
 def _value(value: object) -> str:
@@ -166,6 +152,8 @@ def _mistake(text: str, name: str, path: Place, message: str) -> Misuse:
 
     A key that is missing has no line: its table's, or its array's, is named.
     """
+    from rollout.core.config_lines import line_of  # noqa: PLC0415 - mistakes are rare
+
     lines = (line_of(text, path[:length]) for length in (len(path), len(path) - 1))
     line = next((line for line in lines if line is not None), None)
     key = re.sub(r"\.\[", "[", ".".join(f"[{p}]" if isinstance(p, int) else p for p in path))
@@ -174,12 +162,6 @@ def _mistake(text: str, name: str, path: Place, message: str) -> Misuse:
 
 def _line(line: int | None) -> str:
     return f" line {line}" if line else ""
-
-
-def _syntax(error: TOMLKitError) -> str:
-    said = without_place(error)
-    twice = re.fullmatch(r'Key "(.+)" already exists', said)
-    return f"{twice[1]} is there twice" if twice else said
 
 
 def _apart(error: str) -> tuple[Place, str]:

@@ -6,10 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-
 from rollout.base.exit import Misuse
+from rollout.core.config_text import NotToml, tables
 
 __all__ = ["choose", "files_of", "is_folder", "name_in", "named"]
 
@@ -42,8 +40,8 @@ def name_in(file: Path) -> str:
     except (OSError, UnicodeDecodeError):
         return file.stem
     try:
-        table = tomlkit.parse(text).unwrap().get("deployment")
-    except TOMLKitError:
+        table = tables(text).get("deployment")
+    except NotToml:
         found = _NAME.search(text)
         return found[1] if found else file.stem
     name = table.get("name") if isinstance(table, dict) else None

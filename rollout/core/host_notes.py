@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from rollout.core.config import Delay, Deployment, RolloutConfig, Sunset
+from rollout.core.config import Delay, Deployment, RolloutConfig, Scale, Sunset
 
 __all__ = [
     "EVERY",
@@ -149,11 +149,15 @@ class _Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds; None: never."""
     delete: float | None = None
     keep: int
+    shrink: int | None = None
+    """Of `[scale]`: for so many open runs a draining build keeps a process; None: it keeps all."""
+    match: bool = False
+    """Of `[scale]`: whether the target gets the current build's number of processes."""
 
 
 def wanted_text(config: RolloutConfig) -> str:
     """What ``config`` asks of the hosts, as it is kept."""
-    sunset = config.sunset
+    sunset, scale = config.sunset, config.scale
     wanted = _Wanted(
         target=config.deployment.target,
         paused=config.deployment.paused,
@@ -161,6 +165,8 @@ def wanted_text(config: RolloutConfig) -> str:
         stop=float(sunset.stop) if math.isfinite(sunset.stop) else None,
         delete=float(sunset.delete) if math.isfinite(sunset.delete) else None,
         keep=sunset.keep,
+        shrink=scale.runs_per_process if scale.draining == "shrink" else None,
+        match=scale.target == "match",
     )
     return msgspec.json.encode(wanted, order="sorted").decode()
 
@@ -183,5 +189,10 @@ def wanted_config(deployment: str, text: str | None) -> RolloutConfig | None:
             stop=Delay(never if wanted.stop is None else wanted.stop),
             delete=Delay(never if wanted.delete is None else wanted.delete),
             keep=wanted.keep,
+        ),
+        scale=Scale(
+            draining="keep" if wanted.shrink is None else "shrink",
+            runs_per_process=wanted.shrink or Scale().runs_per_process,
+            target="match" if wanted.match else "keep",
         ),
     )

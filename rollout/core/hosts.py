@@ -101,11 +101,17 @@ def may_act(
     It costs a whole look to know. ``statuses`` are the server's.
     """
     stops, deletes = math.isfinite(config.sunset.stop), math.isfinite(config.sunset.delete)
+    target, matches = config.deployment.target, config.scale.target == "match"
+    if matches and target in builds and statuses.get(target) != "current":
+        return True
     for build_id, state in builds.items():
-        wanted = build_id == config.deployment.target
+        wanted = build_id == target
         if state in STARTABLE and (stops or deletes or (wanted and config.deployment.rolls_back)):
             return True
         if stops and not wanted and statuses.get(build_id) in ("drained", "inactive"):
+            return True
+        draining = statuses.get(build_id) in ("draining", "drained")
+        if config.scale.draining == "shrink" and draining and not wanted:
             return True
     return False
 

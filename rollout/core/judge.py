@@ -6,16 +6,16 @@ against it; everything between holds the traffic where it is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from rollout.base.durations import about
 from rollout.core.confidence import lower_bound, upper_bound
 from rollout.core.config import Analysis, Check
 from rollout.core.observation import BuildSample, Measurements
 
-__all__ = ["Judgement", "judge", "slowest_allowed"]
+__all__ = ["Judgement", "Rate", "judge", "rates", "slowest_allowed"]
 
 FALSE_ALARMS = 0.01
 """So many sound builds at the most are rolled back for their failures, however long and however
@@ -99,7 +99,7 @@ def _proofs(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
     for check, value in _values(analysis, seen):
         if value is not None and (bound := _broken(check, value)):
             yield _Point(f"check {check.name}", f"check {check.name} is {value:g}, {bound}")
-    for rate in _rates(seen):
+    for rate in rates(seen):
         proven = rate.surplus_is_beyond(analysis.failure_ratio)
         if rate.executed >= analysis.min_samples and proven:
             yield _Point(f"failures of {rate.what}", rate.told())
@@ -108,7 +108,7 @@ def _proofs(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
 def _doubts(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
     """What keeps the traffic where it is; the most telling comes first."""
     target = seen.target
-    for rate in _rates(seen):
+    for rate in rates(seen):
         if rate.surplus > analysis.failure_ratio:
             told = f"{rate.told()}, which may still be chance"
             yield _Point(f"failures of {rate.what}", told)
@@ -133,16 +133,8 @@ def _when_enough(samples: float, wanted: float, seconds: float) -> str:
     if seconds <= 0:
         return ""
     if samples < 1:
-        return f"; none came in {_about(seconds)}"
-    return f"; at this rate in about {_about((wanted - samples) * seconds / samples)}"
-
-
-def _about(seconds: float) -> str:
-    """A length of time in its largest unit, of which it has two or more."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{math.ceil(seconds)} s"
+        return f"; none came in {about(seconds)}"
+    return f"; at this rate in about {about((wanted - samples) * seconds / samples)}"
 
 
 def _slow(analysis: Analysis, seen: Measurements) -> Iterator[_Point]:
@@ -181,14 +173,14 @@ def _broken(check: Check, value: float) -> str | None:
 
 
 def _all_well(seen: Measurements) -> str:
-    told = (f"{rate.failed:.0f} of {rate.executed:.0f} {rate.what}" for rate in _rates(seen))
+    told = (f"{rate.failed:.0f} of {rate.executed:.0f} {rate.what}" for rate in rates(seen))
     return (
         f"{seen.target.build_id} does as well as {seen.current.build_id}: {', '.join(told)} failed"
     )
 
 
 @dataclass(frozen=True)
-class _Rate:
+class Rate:
     """How much of one kind of work failed on the target and on the current build."""
 
     what: str
@@ -213,10 +205,19 @@ class _Rate:
         """
         if self.surplus <= allowed:
             return False
-        low = lower_bound(self.failed, self.executed, _ERROR)
         if not self.usually_executed:
-            return low > allowed
-        return low - upper_bound(self.usually_failed, self.usually_executed, _ERROR) > allowed
+            return self.at_least > allowed
+        return self.at_least - self.usually_at_most > allowed
+
+    @property
+    def at_least(self) -> float:
+        """What the target's ratio is proven to be above, at all looks together."""
+        return lower_bound(self.failed, self.executed, _ERROR)
+
+    @property
+    def usually_at_most(self) -> float:
+        """What the current build's ratio is proven to be below, at all looks together."""
+        return upper_bound(self.usually_failed, self.usually_executed, _ERROR)
 
     def told(self) -> str:
         """The numbers, as a sentence."""
@@ -229,14 +230,16 @@ class _Rate:
         ).replace("%", " %")
 
 
-def _rates(seen: Measurements) -> tuple[_Rate, ...]:
-    def rate(what: str, failures: str, executions: str) -> _Rate:
+def rates(seen: Measurements) -> tuple[Rate, ...]:
+    """What was counted and what of it failed, of each kind of work that ``seen`` tells apart."""
+
+    def rate(what: str, failures: str, executions: str) -> Rate:
         def pair(sample: BuildSample) -> tuple[float, float]:
             executed: float = getattr(sample, executions)
             # Both are counted apart, a scrape may come between them.
             return min(getattr(sample, failures), executed), executed
 
-        return _Rate(
+        return Rate(
             what,
             seen.target.build_id,
             *pair(seen.target),

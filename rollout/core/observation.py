@@ -23,6 +23,7 @@ __all__ = [
     "GateRun",
     "Measurements",
     "Observation",
+    "Processes",
     "Ramp",
     "Status",
     "Strategy",
@@ -63,6 +64,21 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Processes:
+    """How many processes a version has here, as supervisord sees them."""
+
+    total: int
+    """All of them, stopped ones too."""
+    running: int
+    up: int
+    """Those that run, or will by themselves."""
+    changing: bool = False
+    """Whether one is between two states, or nobody knows in which."""
+    scalable: bool = True
+    """Whether each has a program of its own, as `rollout add` writes it."""
+
+
+@dataclass(frozen=True)
 class Version:
     """One build of a worker deployment, as the server, visibility and supervisord see it."""
 
@@ -100,11 +116,15 @@ class Version:
     """Worker processes that said goodbye moments ago: a restart brings them back."""
     worker_hosts: Mapping[str, int] = field(default_factory=dict)
     """How many of them live on each machine, by the name that they give it."""
+    worker_processes: Mapping[str, int] = field(default_factory=dict)
+    """How many processes these are on each machine: one may have a worker for each task queue."""
     queues: frozenset[str] | None = None
     """Task queues that its live workers poll; None where the list failed."""
     process: str | None = None
     """Its program's state in supervisord (RUNNING, STOPPED, ...), RUNNING if any of several
     runs; None where there is none."""
+    processes: Processes | None = None
+    """How many it has here; None where there is none, or supervisord was not read."""
     partly_stopped: bool = False
     """Whether one of several programs could be started, while another runs."""
     started_at: datetime | None = None
@@ -266,6 +286,8 @@ class Observation:
     server ever needs, and is taken as settled)."""
     conflict_token: bytes = b""
     manager: str = ""
+    modifier: str = ""
+    """Who changed its routing last, as the server noted it; empty: not known."""
     versions: tuple[Version, ...] = ()
     gates: tuple[GateRun, ...] = ()
     """The tries of the target's gate, of its current round and code."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from rollout.base.names import UNVERSIONED
 from rollout.core.actions import (
@@ -16,7 +17,6 @@ from rollout.core.actions import (
     ClaimManager,
     ClearRamp,
     LiftBlock,
-    Phase,
     Plan,
     SetCurrent,
     SetRamp,
@@ -26,6 +26,7 @@ from rollout.core.config import RolloutConfig
 from rollout.core.declared import declarations, is_being_declared, other_code
 from rollout.core.hosts import lacks_hosts, told_to_hosts
 from rollout.core.observation import Observation, Version
+from rollout.core.scale import lacks_processes, scaled
 from rollout.core.steps import gate_not_passed, next_step, objection, with_set
 from rollout.core.sunset import sunset
 from rollout.core.takeover import moving, not_verified, staying
@@ -64,17 +65,23 @@ def plan(
     age = now - seen.oldest
     if now - seen.at > ACTION_AGE or age > STALE:
         reason = f"what was read is {age.total_seconds():.0f} s old, and nothing is done on that"
-        old = Plan("waiting", reason, topic="too old")
+        old = Plan("waiting", reason, topic="too old", kind="observation_old")
         return _held_by_a_person(config, seen, now) or old
     if not seen.exists:
-        return Plan("waiting", f"no worker of deployment {config.deployment.name} has polled yet")
+        nobody = f"no worker of deployment {config.deployment.name} has polled yet"
+        return Plan("waiting", nobody, kind="no_worker")
     if seen.manager and seen.manager != manager:
-        return Plan("blocked", f"{seen.manager} manages this deployment")
+        other = f"{seen.manager} manages this deployment"
+        return Plan("blocked", other, kind="other_manager")
     routed = _route(config, seen, now, held)
     if manager is None:
         return routed
     told: tuple[Action, ...] = (*declarations(seen), *told_to_hosts(config, seen))
-    planned: tuple[Action, ...] = (*routed.actions, *told, *sunset(config, seen, now))
+    planned: tuple[Action, ...] = (
+        *routed.actions,
+        *told,
+        *scaled(config, seen, now, sunset(config, seen, now)),
+    )
     actions = tuple(dict.fromkeys(planned))
     if actions and not seen.manager:
         actions = (ClaimManager(),)
@@ -106,19 +113,23 @@ def _route(config: RolloutConfig, seen: Observation, now: datetime, held: float)
 def _on_its_hosts(config: RolloutConfig, seen: Observation, step: Plan) -> Plan:
     """``step``, but for more traffic, which waits until the target is on every host it has to be.
 
+    And there in as many processes as it is to have.
+
     What takes traffic away from it does not wait.
     """
     if not any(isinstance(action, SetRamp | SetCurrent) for action in step.actions):
         return step
     target = seen.version(config.deployment.target)
     if lacking := lacks_hosts(config.deployment.hosts, seen, target):
-        return Plan("waiting", _share(lacking, seen))
+        return Plan("waiting", _share(lacking, seen), kind="hosts")
+    if lacking := lacks_processes(config, seen, target):
+        return Plan("waiting", _share(lacking, seen), kind="processes")
     return step
 
 
 def _held_by_a_person(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
     """Nothing is changed, not even where analysis would: then that is said."""
-    phase: Phase
+    phase: Literal["paused", "manual"]
     if config.deployment.paused:
         phase, reason = "paused", _share("paused in rollout.toml", seen)
     elif config.deployment.pace == "manual":
@@ -127,8 +138,8 @@ def _held_by_a_person(config: RolloutConfig, seen: Observation, _now: datetime) 
         return None
     if against := objection(config, seen):
         told = f"{reason}; analysis would roll it back: {against.reason}"
-        return Plan(phase, told, topic=(reason, against.about))
-    return Plan(phase, reason)
+        return Plan(phase, told, topic=(reason, against.about), kind=phase)
+    return Plan(phase, reason, kind=phase)
 
 
 def _out_of_versioning(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -159,7 +170,8 @@ def _cannot_be_described(config: RolloutConfig, seen: Observation, _now: datetim
     others = () if deployment.rolls_back else (seen.current, ramping, deployment.baseline)
     for build_id in (deployment.target, *others):
         if build_id and not seen.version(build_id).described:
-            return Plan("waiting", _share(f"{build_id} could not be described", seen))
+            unread = _share(f"{build_id} could not be described", seen)
+            return Plan("waiting", unread, kind="unreadable")
     return None
 
 
@@ -180,7 +192,7 @@ def _nothing_is_current(config: RolloutConfig, seen: Observation, now: datetime)
             return _blocked(config, seen, now) or _no_one_alive(config, seen, baseline)
         baseline = alive[0]
     if waiting := _unknown(seen.version(baseline), now):
-        return Plan("waiting", waiting)
+        return waiting
     return with_set(seen, baseline, SetCurrent(baseline), "nothing is current yet")
 
 
@@ -190,7 +202,8 @@ def _no_one_alive(config: RolloutConfig, seen: Observation, baseline: str) -> Pl
     start = config.deployment.rolls_back and target.stopped
     named = " or ".join(dict.fromkeys((baseline, target.build_id)))
     reason = f"no build to make current: no live worker of {named} that is not blocked"
-    return Plan("waiting", reason, (StartProgram(target.build_id),) if start else ())
+    actions = (StartProgram(target.build_id),) if start else ()
+    return Plan("waiting", reason, actions, kind="no_worker")
 
 
 def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -203,8 +216,8 @@ def _arrived(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
     if takes_over := moving(config, seen):
         return takes_over
     if seen.version(target).workers == 0 and not seen.stuck:
-        lacking = _no_worker(seen, seen.version(target))
-        return Plan("waiting", f"{target} takes all new runs, but {lacking}")
+        nobody = f"{target} takes all new runs, but {_no_worker(seen, seen.version(target))}"
+        return Plan("waiting", nobody, kind="no_worker")
     stay = [f"the runs of {v.build_id} stay: {why}" for v, why in staying(config, seen)]
     return _arrived_at(seen, f"{target} takes all new runs", *stay)
 
@@ -214,10 +227,12 @@ def _arrived_at(seen: Observation, where: str, *more: str) -> Plan:
     if waiting := new_runs_wait(seen):
         # Told again where its words change, and not with each number.
         words = "".join(character for character in waiting if not character.isdigit())
-        return Plan("waiting", f"{where}, but {waiting}", topic=("new runs wait", where, words))
+        topic = ("new runs wait", where, words)
+        return Plan("waiting", f"{where}, but {waiting}", topic=topic, kind="new_runs_wait")
     if seen.stuck is None:
-        return Plan("waiting", f"{where}, but whether some wait could not be counted")
-    return Plan("complete", "; ".join([where, *more]))
+        uncounted = f"{where}, but whether some wait could not be counted"
+        return Plan("waiting", uncounted, kind="unreadable")
+    return Plan("complete", "; ".join([where, *more]), kind="complete")
 
 
 def _rolls_back(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
@@ -228,7 +243,7 @@ def _rolls_back(config: RolloutConfig, seen: Observation, _now: datetime) -> Pla
     back = f"rolling back to {before.build_id}"
     if before.workers == 0:
         start = (StartProgram(before.build_id),) if before.stopped else ()
-        return Plan("waiting", f"{back}, which has no live worker", start)
+        return Plan("waiting", f"{back}, which has no live worker", start, kind="no_worker")
     current = SetCurrent(before.build_id, ignore_missing_task_queues=True)
     return Plan("progressing", back, (current,))
 
@@ -240,7 +255,7 @@ def _another_ramps(config: RolloutConfig, seen: Observation, _now: datetime) -> 
     target = seen.version(config.deployment.target)
     if target.status == "unregistered" and target.process is None:
         nobody = f"no worker of {target.build_id} has polled yet, and no program here would run one"
-        return Plan("waiting", _share(nobody, seen))
+        return Plan("waiting", _share(nobody, seen), kind="no_worker")
     return _end_ramp(seen, target.build_id)
 
 
@@ -255,13 +270,13 @@ def _blocked(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan |
     lift = f"`rollout retry {target.build_id}` lifts the block"
     reason = f"{target.build_id} was rolled back: {target.blocked}; {lift}"
     ramps = seen.ramping is not None and seen.ramping.build_id == target.build_id
-    return Plan("blocked", reason, (ClearRamp(),) if ramps else ())
+    return Plan("blocked", reason, (ClearRamp(),) if ramps else (), kind="rolled_back")
 
 
 def _runs_other_code(config: RolloutConfig, seen: Observation, _now: datetime) -> Plan | None:
     """A build id that has come back with other code gets no traffic, or no more of it."""
     changed = other_code(seen.version(config.deployment.target))
-    return Plan("blocked", _share(changed, seen)) if changed else None
+    return Plan("blocked", _share(changed, seen), kind="other_code") if changed else None
 
 
 def _not_ready(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | None:
@@ -269,27 +284,33 @@ def _not_ready(config: RolloutConfig, seen: Observation, now: datetime) -> Plan 
     target = seen.version(config.deployment.target)
     unknown = _unknown(target, now)
     if not unknown and target.workers is None:
-        unknown = f"the workers of {target.build_id} cannot be counted"
+        uncounted = f"the workers of {target.build_id} cannot be counted"
+        unknown = Plan("waiting", uncounted, kind="unreadable")
     if unknown:
-        return Plan("waiting", _share(unknown, seen))
+        return replace(unknown, reason=_share(unknown.reason, seen))
     lacking = _lacking(config, seen, target)
-    if lacking and seen.ramping and target.returning:
-        return Plan("waiting", _share(f"{lacking}, and one is on its way back", seen))
-    if lacking and seen.ramping:
-        # A crash that supervisord mends is over before the heartbeat is missed.
-        return Plan("waiting", f"{lacking}: its share goes back", (ClearRamp(),))
-    return Plan("waiting", lacking) if lacking else None
+    if lacking is None or not seen.ramping:
+        return lacking
+    if target.returning:
+        returns = _share(f"{lacking.reason}, and one is on its way back", seen)
+        return replace(lacking, reason=returns)
+    # A crash that supervisord mends is over before the heartbeat is missed.
+    back = f"{lacking.reason}: its share goes back"
+    return replace(lacking, reason=back, actions=(ClearRamp(),))
 
 
-def _unknown(version: Version, now: datetime) -> str | None:
+def _unknown(version: Version, now: datetime) -> Plan | None:
     """Why too little is known of ``version`` to route to it."""
     if version.status == "unregistered":
-        return f"no worker of {version.build_id} has polled yet"
+        reason = f"no worker of {version.build_id} has polled yet"
+        return Plan("waiting", reason, kind="no_worker")
     young = version.created_at is not None and now - version.created_at < DECLARATION_TIME
     if is_being_declared(version):
-        return f"what the program of {version.build_id} says is being declared"
+        reason = f"what the program of {version.build_id} says is being declared"
+        return Plan("waiting", reason, kind="undeclared")
     if version.strategy is None and young:
-        return f"{version.build_id} has not declared its strategy yet"
+        reason = f"{version.build_id} has not declared its strategy yet"
+        return Plan("waiting", reason, kind="undeclared")
     return None
 
 
@@ -298,17 +319,19 @@ def _end_ramp(seen: Observation, target: str) -> Plan:
     return Plan("progressing", f"{ramping} is ramping, but the target is {target}", (ClearRamp(),))
 
 
-def _lacking(config: RolloutConfig, seen: Observation, target: Version) -> str | None:
+def _lacking(config: RolloutConfig, seen: Observation, target: Version) -> Plan | None:
     """Which workers ``target`` lacks, so that new runs on it would wait; None: none."""
     if target.workers == 0:
-        return f"{target.build_id} {_no_worker(seen, target)}"
+        nobody = f"{target.build_id} {_no_worker(seen, target)}"
+        return Plan("waiting", nobody, kind="no_worker")
     if config.deployment.ignore_missing_task_queues or seen.current is None:
         return None
     served = seen.version(seen.current).queues or frozenset()
     missing = ", ".join(sorted(served - (target.queues or frozenset())))
     if not missing:
         return None
-    return f"{target.build_id} has no live worker on task queue {missing}, which {seen.current} has"
+    on = f"on task queue {missing}, which {seen.current} has"
+    return Plan("waiting", f"{target.build_id} has no live worker {on}", kind="task_queue")
 
 
 def _no_worker(seen: Observation, version: Version) -> str:

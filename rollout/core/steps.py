@@ -40,7 +40,7 @@ def gate_not_passed(config: RolloutConfig, seen: Observation) -> Plan | None:
     target = seen.version(config.deployment.target)
     if target.workflows is not None and config.gate.workflow not in target.workflows:
         told = f"it has {', '.join(target.workflows)}"
-        return Plan("blocked", _no_workflow(config.gate, target.build_id, told))
+        return Plan("blocked", _no_workflow(config.gate, target.build_id, told), kind="gate")
     for task_queue in config.gate.task_queues or (config.deployment.task_queue,):
         tries = [run for run in seen.gates if run.task_queue == task_queue]
         if answer := _gate(config.gate, target.build_id, task_queue, tries):
@@ -139,20 +139,22 @@ def _gate(gate: Gate, build_id: str, task_queue: str, tries: list[GateRun]) -> P
     """Where the gate stands on one task queue; None where it has passed."""
     if not tries:
         reason = f"the gate of {build_id} begins on {task_queue}"
-        return Plan("progressing", reason, (StartGate(build_id, task_queue, 1),))
+        return Plan("progressing", reason, (StartGate(build_id, task_queue, 1),), kind="gate")
     last = max(tries, key=lambda run: run.attempt)
     if last.outcome == "passed":
         return None
     of = f"try {last.attempt} of {gate.retries + 1}"
     if last.outcome == "running":
-        return Plan("progressing", f"the gate of {build_id} runs on {task_queue}, {of}")
+        reason = f"the gate of {build_id} runs on {task_queue}, {of}"
+        return Plan("progressing", reason, kind="gate")
     if last.lacks_workflow:
-        return Plan("blocked", _no_workflow(gate, build_id, last.detail))
+        return Plan("blocked", _no_workflow(gate, build_id, last.detail), kind="gate")
     failed = f"the gate of {build_id} failed on {task_queue}"
     if last.attempt <= gate.retries:
         again = StartGate(build_id, task_queue, last.attempt + 1)
-        return Plan("progressing", f"{failed}, {of}: {last.detail}", (again,))
-    return Plan("blocked", f"{failed}: {last.detail}; `rollout retry {build_id}` tries again")
+        return Plan("progressing", f"{failed}, {of}: {last.detail}", (again,), kind="gate")
+    reason = f"{failed}: {last.detail}; `rollout retry {build_id}` tries again"
+    return Plan("blocked", reason, kind="gate")
 
 
 def _promote(config: RolloutConfig, seen: Observation) -> Plan:
@@ -168,7 +170,7 @@ def _settles(config: RolloutConfig, seen: Observation, now: datetime) -> Plan | 
     if left <= 0:
         return None
     reason = f"{seen.current} settles for {left:.0f} s more"
-    return Plan("progressing", reason, topic=("settles", seen.current))
+    return Plan("progressing", reason, topic=("settles", seen.current), kind="settling")
 
 
 def _promoted(config: RolloutConfig, seen: Observation, percentage: float) -> Plan:
@@ -186,7 +188,8 @@ def _roll_back(target: str, judgement: Judgement) -> Plan:
     # Blocked first: killed between the two, the next round ends the ramp.
     actions = (Block(target, judgement.reason), ClearRamp())
     reason = f"rolling {target} back: {judgement.reason}"
-    return Plan("blocked", reason, actions, topic=("rolls back", target, judgement.about))
+    topic = ("rolls back", target, judgement.about)
+    return Plan("blocked", reason, actions, topic=topic, kind="rolled_back")
 
 
 def _held_at(
@@ -202,14 +205,15 @@ def _held_at(
         return _roll_back(target, judgement)
     if left > 0:
         reason = f"at {at:g} % for {left:.0f} s more"
-        return Plan("progressing", reason, topic=("pauses", target, at))
+        return Plan("progressing", reason, topic=("pauses", target, at), kind="pausing")
     if short := falls_short(seen, target):
         # Also without [analysis], and however long: more traffic would only wait longer.
-        return Plan("progressing", f"held at {at:g} %: {short}", topic=("short", target, at))
+        topic = ("short", target, at)
+        return Plan("progressing", f"held at {at:g} %: {short}", topic=topic, kind="short")
     if judgement.outcome == "hold":
         reason = f"held at {at:g} %: {judgement.reason}"
-        topic = ("held", target, at, judgement.about)
-        return Plan("progressing", reason, topic=topic, holds=True)
+        about = ("held", target, at, judgement.about)
+        return Plan("progressing", reason, topic=about, kind="held", holds=True)
     return None
 
 

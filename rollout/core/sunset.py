@@ -66,7 +66,7 @@ def _farewell(
     verdict = safe_to_stop(seen, version.build_id, config.deployment.target, now)
     if idle_since is None or not verdict.safe_to_stop:
         return None
-    if version.process == "STOPPING":
+    if version.process in ("STOPPING", "UNKNOWN"):
         return None
     if version.process is not None and not version.stopped:
         due = _due(idle_since, config.sunset.stop, now)

@@ -28,13 +28,16 @@ def not_verified(config: RolloutConfig, seen: Observation) -> Plan | None:
     outcome = _replayed(config, target, source.build_id)
     if outcome is None:
         reason = f"replaying runs of {source.build_id} on {target.build_id}"
-        return Plan("progressing", reason, (Verify(target.build_id, source.build_id),))
+        actions = (Verify(target.build_id, source.build_id),)
+        return Plan("progressing", reason, actions, kind="replay")
     if outcome == "passed":
         return None
     if outcome.startswith(UNTRIED):
-        return Plan("blocked", _untried(target.build_id, outcome, "deploy it as incompatible"))
+        untried = _untried(target.build_id, outcome, "deploy it as incompatible")
+        return Plan("blocked", untried, kind="replay")
     mend = f"deploy it as incompatible, or mend it and `rollout retry {target.build_id}`"
-    return Plan("blocked", f"{target.build_id} is not compatible: {outcome}; {mend}")
+    reason = f"{target.build_id} is not compatible: {outcome}; {mend}"
+    return Plan("blocked", reason, kind="replay")
 
 
 def _moves_by_itself(config: RolloutConfig, target: Version, source: Version) -> Plan | None:
@@ -44,7 +47,7 @@ def _moves_by_itself(config: RolloutConfig, target: Version, source: Version) ->
         return None
     if number is None:
         reason = f"whether {source.build_id} has auto-upgrade runs open could not be counted"
-        return Plan("waiting", reason)
+        return Plan("waiting", reason, kind="unreadable")
     runs = f"{number:,} auto-upgrade {'run' if number == 1 else 'runs'}"
     topic = (target.build_id, source.build_id, outcome)
     if outcome is None:
@@ -52,16 +55,19 @@ def _moves_by_itself(config: RolloutConfig, target: Version, source: Version) ->
             f"replaying runs of {source.build_id} on {target.build_id}, "
             f"to which its {runs} would move"
         )
-        return Plan("progressing", reason, (Verify(target.build_id, source.build_id),), topic)
+        actions = (Verify(target.build_id, source.build_id),)
+        return Plan("progressing", reason, actions, topic, kind="replay")
     if outcome.startswith(UNTRIED):
         told = f"{source.build_id} has {runs}, which would move: "
         wait = "let them finish first"
-        return Plan("blocked", told + _untried(target.build_id, outcome, wait), topic=topic)
+        told += _untried(target.build_id, outcome, wait)
+        return Plan("blocked", told, topic=topic, kind="replay")
     return Plan(
         "blocked",
         f"{target.build_id} cannot go on with the {runs} of {source.build_id}: {outcome}; "
         f"let them finish first, or mend it and `rollout retry {target.build_id}`",
         topic=topic,
+        kind="replay",
     )
 
 
@@ -71,18 +77,19 @@ def moving(config: RolloutConfig, seen: Observation) -> Plan | None:
     older = _older_runs(config, seen)
     replays = tuple(Verify(target, version.build_id) for version in older.untried[:1])
     if older.movable and not seen.routing_settled:
-        return Plan("moving", f"the change to {target} is on its way to every task queue", replays)
+        on_its_way = f"the change to {target} is on its way to every task queue"
+        return Plan("moving", on_its_way, replays, kind="moving")
     if older.movable:
         runs = sum(version.holding or 0 for version in older.movable)
         moves = tuple(MoveRuns(version.build_id, target) for version in older.movable)
         reason = f"{runs} open runs of its set move to {target}"
-        return Plan("moving", reason, (*replays, *moves), topic=("moves", target))
+        return Plan("moving", reason, (*replays, *moves), topic=("moves", target), kind="moving")
     if replays:
         reason = f"replaying runs of {replays[0].source} on {target}, which takes them over"
-        return Plan("moving", reason, replays)
+        return Plan("moving", reason, replays, kind="replay")
     if older.uncounted:
         named = ", ".join(version.build_id for version in older.uncounted)
-        return Plan("moving", f"the open runs of {named} cannot be counted")
+        return Plan("moving", f"the open runs of {named} cannot be counted", kind="unreadable")
     return None
 
 

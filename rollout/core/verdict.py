@@ -13,6 +13,7 @@ from rollout.core.warned import warnings
 from rollout.core.zeros import APART
 
 __all__ = [
+    "AHEAD",
     "STALE",
     "Evidence",
     "Verdict",

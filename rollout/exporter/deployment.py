@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rollout.core.observation import STATUSES, Observation, Version
-from rollout.core.shares import real_share
+from rollout.core.observation import STATUSES, STUCK, Observation, Version
+from rollout.core.shares import falls_short, real_share
 from rollout.core.verdict import safe_to_stop, target_share
 
 __all__ = ["STALE_AFTER", "DeploymentMetrics"]
@@ -86,7 +86,7 @@ class DeploymentMetrics(Collector):
         if fresh:
             yield from _versions(reading.observation, reading.target, self._now())
             yield _routing_changes(reading.observation)
-            yield _unassigned(reading.observation)
+            yield from _whole(reading.observation)
             yield _hosts(reading.observation)
 
     def _own(self, name: str, documentation: str, value: float) -> Metric:
@@ -135,6 +135,21 @@ def _versions(observation: Observation, target: str | None, now: datetime) -> It
         "Share of new runs, 0 to 1, that the version has really got since the routing last "
         "changed; absent where not known.",
     )
+    pinned = _gauge(
+        "version_open_pinned_workflows",
+        "Of the running workflows those that can go on nowhere else; absent where not known.",
+    )
+    short = _gauge(
+        "version_falls_short",
+        "Whether the version gets far fewer new runs than meant, beyond chance (1), or not (0); "
+        "of versions that new runs are meant for.",
+    )
+    objection = _gauge(
+        "version_stop_objection",
+        "1 for the first point that speaks against stopping the version's workers; absent where "
+        "none does.",
+        "check",
+    )
     for version in observation.versions:
         labels = _labels(observation, version)
         for name in STATUSES:
@@ -142,6 +157,11 @@ def _versions(observation: Observation, target: str | None, now: datetime) -> It
         share.add_metric(labels, target_share(observation, version.build_id))
         verdict = safe_to_stop(observation, version.build_id, target, now)
         safe.add_metric(labels, int(verdict.safe_to_stop))
+        if against := next((point for point in verdict.evidence if not point.ok), None):
+            objection.add_metric((*labels, against.check), 1)
+        if target_share(observation, version.build_id):
+            short.add_metric(labels, falls_short(observation, version.build_id) is not None)
+        _add_known(pinned, labels, version.open_pinned)
         _add_known(open_runs, labels, version.open_runs)
         if version.open_runs is not None:
             at = min(version.counted_at or observation.oldest, observation.oldest)
@@ -151,33 +171,65 @@ def _versions(observation: Observation, target: str | None, now: datetime) -> It
         _add_known(waiting, labels, version.backlog)
         _add_known(waiting_age, labels, version.waiting_age)
         _add_known(real, labels, real_share(observation, version.build_id))
-    return status, share, open_runs, counted, workers, safe, drained, waiting, waiting_age, real
+    counts = (open_runs, pinned, counted, workers, drained, waiting, waiting_age)
+    return (status, share, real, short, *counts, safe, objection)
 
 
-def _unassigned(observation: Observation) -> Metric:
-    runs = GaugeMetricFamily(
-        f"{_PREFIX}_unassigned_runs",
+def _whole(seen: Observation) -> Iterable[Metric]:
+    """What is not of one version."""
+
+    def gauge(name: str, documentation: str, value: float | None) -> Metric:
+        labels = ("namespace", "deployment_name")
+        family = GaugeMetricFamily(f"{_PREFIX}_{name}", documentation, labels=labels)
+        _add_known(family, (seen.namespace, seen.deployment), value)
+        return family
+
+    yield gauge(
+        "unassigned_runs",
         "Running workflows on the deployment's task queues that no version has taken yet; absent "
         "where not known.",
-        labels=("namespace", "deployment_name"),
+        seen.unassigned,
     )
-    _add_known(runs, (observation.namespace, observation.deployment), observation.unassigned)
-    return runs
+    yield gauge(
+        "stuck_runs",
+        f"Of those the ones that have been due for more than {STUCK:.0f} s: new runs wait; absent "
+        "where not known.",
+        seen.stuck,
+    )
+    yield gauge(
+        "stranded_runs",
+        "Running workflows on versions that the server has forgotten.",
+        sum(seen.elsewhere.values()),
+    )
+    yield gauge(
+        "versions",
+        "Versions that the server knows.",
+        sum(version.status != "unregistered" for version in seen.versions),
+    )
+    yield gauge(
+        "routing_settled",
+        "Whether the last routing change has reached every task queue (1) or not (0).",
+        int(seen.routing_settled),
+    )
+    yield gauge("skewed_clocks", "Worker hosts whose clock is far from ours.", len(seen.skewed))
 
 
 def _routing_changes(observation: Observation) -> Metric:
     changes = _gauge(
         "routing_change_time_seconds",
         "When the current or the ramping version, or its percentage, last changed, in seconds "
-        "since 1970; build_id is the version that took the place, empty if none did.",
+        "since 1970; build_id is the version that took the place, empty if none did, and "
+        "percentage its share of new runs then.",
         "kind",
+        "percentage",
     )
     ramping = observation.ramping.build_id if observation.ramping else ""
-    for kind, build_id, changed_at in (
-        ("current", observation.current or "", observation.current_changed_at),
-        ("ramping", ramping, observation.ramping_changed_at),
+    percentage = observation.ramping.percentage if observation.ramping else 0
+    for kind, build_id, share, changed_at in (
+        ("current", observation.current or "", 100, observation.current_changed_at),
+        ("ramping", ramping, percentage, observation.ramping_changed_at),
     ):
-        labels = (observation.namespace, observation.deployment, build_id, kind)
+        labels = (observation.namespace, observation.deployment, build_id, kind, f"{share:g}")
         _add_known(changes, labels, changed_at)
     return changes
 

@@ -6,26 +6,32 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
-import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from rollout.base.connect import Refused, connect
 from rollout.base.exit import Failure, Misuse
+from rollout.base.logger import get_logger
 from rollout.base.server import asked_server
 from rollout.controller.intent import Intent
 from rollout.controller.snapshot import Unanswered, read
 from rollout.core.observation import Observation
 from rollout.exporter.deployment import DeploymentMetrics
 from rollout.exporter.processes import ProcessMetrics
-from rollout.exporter.targets import stack_targets, worker_targets, write_if_changed
+from rollout.exporter.targets import (
+    alertmanagers,
+    stack_targets,
+    temporal_targets,
+    worker_targets,
+    write_if_changed,
+)
 from rollout.supervision.programs import Program
 from rollout.supervision.rpc import Supervisor
 from rollout.temporal.observer import Observer
 
 __all__ = ["watch_deployment", "watch_supervisor"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PERIOD = 2.0
 """Seconds between two looks at the same thing."""
@@ -141,11 +147,13 @@ async def _first_intent(path: Path, metrics: DeploymentMetrics, broken: _Trouble
 
 
 def _write_targets(folder: Path, programs: list[Program]) -> str | None:
-    """Write both files where they changed; what hindered it, if anything did."""
+    """Write the files that changed; what hindered it, if anything did."""
     try:
         for name, groups in (
             ("workers.json", worker_targets(programs)),
             ("stack.json", stack_targets(programs)),
+            ("temporal.json", temporal_targets(programs)),
+            ("alertmanagers.json", alertmanagers(programs)),
         ):
             if write_if_changed(folder / name, groups):
                 log.info("targets changed", file=str(folder / name), targets=len(groups))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
+import psutil
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from rollout.exporter.listener import Event
-from rollout.supervision.rpc import STATES, Process
+from rollout.supervision.rpc import Process
+from rollout.supervision.states import STATES
 
 __all__ = ["ProcessMetrics"]
 
@@ -97,6 +100,23 @@ def _now(processes: Sequence[Process]) -> Iterable[Metric]:
         "When the process was last started, in seconds since 1970; absent if it never was.",
         labels=("name", "group"),
     )
+    stopped = GaugeMetricFamily(
+        "supervisord_process_stop_time_seconds",
+        "When the process last ended, in seconds since 1970; absent if it never did.",
+        labels=("name", "group"),
+    )
+    memory = GaugeMetricFamily(
+        "supervisord_process_resident_memory_bytes",
+        "Memory that the process itself holds, its children's left out; absent while it does not "
+        "run.",
+        labels=("name", "group"),
+    )
+    cpu = CounterMetricFamily(
+        "supervisord_process_cpu_seconds",
+        "Time on a processor of the process itself since it was started; absent while it does not "
+        "run.",
+        labels=("name", "group"),
+    )
     exit_status = GaugeMetricFamily(
         "supervisord_process_exit_status",
         "Exit status of a process that has ended (-1: by a signal); absent while it runs.",
@@ -108,9 +128,17 @@ def _now(processes: Sequence[Process]) -> Iterable[Metric]:
             state.add_metric((*labels, name.lower()), int(process.state == name))
         if process.started_at is not None:
             started.add_metric(labels, process.started_at.timestamp())
+        if process.stopped_at is not None:
+            stopped.add_metric(labels, process.stopped_at.timestamp())
         if process.exit_status is not None:
             exit_status.add_metric(labels, process.exit_status)
-    return state, started, exit_status
+        if process.pid is not None:
+            with suppress(psutil.Error):  # it has ended meanwhile, or is not ours to see
+                running = psutil.Process(process.pid)
+                times = running.cpu_times()
+                memory.add_metric(labels, running.memory_info().rss)
+                cpu.add_metric(labels, times.user + times.system)
+    return state, started, stopped, exit_status, memory, cpu
 
 
 def _exit_expected(event: Event) -> str | None:

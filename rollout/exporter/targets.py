@@ -15,15 +15,23 @@ from typing import TypedDict
 from rollout.base.files import replace
 from rollout.base.settings import metrics_address
 from rollout.supervision.command_words import Kind
-from rollout.supervision.programs import Program, commands, workers
+from rollout.supervision.programs import Command, Program, commands, workers
 
-__all__ = ["TargetGroup", "stack_targets", "worker_targets", "write_if_changed"]
+__all__ = [
+    "TargetGroup",
+    "alertmanagers",
+    "stack_targets",
+    "temporal_targets",
+    "worker_targets",
+    "write_if_changed",
+]
 
 _JOBS: Mapping[Kind, str] = {
     "exporter": "exporter",
     "controller": "rollout",
     "load": "load",
     "prometheus": "prometheus",
+    "alertmanager": "alertmanager",
 }
 """What a scraped program's job is called, whatever its own name."""
 
@@ -51,17 +59,33 @@ def worker_targets(programs: Sequence[Program]) -> list[TargetGroup]:
 
 
 def stack_targets(programs: Sequence[Program]) -> list[TargetGroup]:
-    """One group for each program besides the workers that serves metrics."""
+    """One group for each program besides the workers and Temporal that serves metrics."""
     return [
-        # Prometheus is not ours: it listens where its command says, on loopback.
         _group(
-            f"127.0.0.1:{command.metrics_port}"
-            if command.kind == "prometheus"
-            else metrics_address(command.metrics_port),
+            metrics_address(command.metrics_port) if command.is_ours else _loopback(command),
             job=_JOBS[command.kind],
+            program=command.namespec,
         )
         for command in commands(programs)
         if command.kind in _JOBS and command.metrics_port is not None
+    ]
+
+
+def temporal_targets(programs: Sequence[Program]) -> list[TargetGroup]:
+    """The Temporal server, which has more series than all others: to be scraped less often."""
+    return [
+        _group(_loopback(command), job="temporal", program=command.namespec)
+        for command in commands(programs)
+        if command.kind == "temporal" and command.metrics_port is not None
+    ]
+
+
+def alertmanagers(programs: Sequence[Program]) -> list[TargetGroup]:
+    """Where Prometheus is to send alerts: one group for each Alertmanager that runs here."""
+    return [
+        _group(_loopback(command))
+        for command in commands(programs)
+        if command.kind == "alertmanager" and command.metrics_port is not None
     ]
 
 
@@ -76,6 +100,11 @@ def write_if_changed(path: Path, groups: Sequence[TargetGroup]) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     replace(path, content)
     return True
+
+
+def _loopback(command: Command) -> str:
+    """Where a program that is not ours listens, as its command says."""
+    return f"127.0.0.1:{command.metrics_port}"
 
 
 def _group(address: str, **labels: str) -> TargetGroup:

@@ -1,4 +1,4 @@
-"""`rollout stack setup`: the folders in var/, Prometheus, Grafana and the optional programs.
+"""`rollout stack setup`: the folders in var/, Prometheus, and the optional programs.
 
 Stage 2 of `make setup`; stage 1, the virtual environment, is `rollout.install.bootstrap`.
 What a machine already has is used as it is. What it lacks goes into var/tools,
@@ -12,7 +12,6 @@ import os
 import platform
 import shlex
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rollout.base.exit import Failure, Misuse
-from rollout.base.files import alone
+from rollout.base.locks import alone
 from rollout.base.settings import ROOT, VAR
 from rollout.install import debian
 from rollout.install.fetch import Release, Unavailable, unpack
@@ -38,9 +37,15 @@ RELEASES = {
     "GRAFANA_RELEASES": f"{_GRAFANA}/oss/release",
 }
 
-_FOLDERS = ("run", "log", "programs", "targets", "temporal", "prometheus", "grafana", "tools")
+_FOLDERS = (
+    *("run", "log", "programs", "targets", "temporal", "prometheus", "alertmanager"),
+    *("grafana", "tools"),
+)
+_OPTIONAL = ("grafana", "alertmanager")
+"""Their programs are linked where tools/NAME/bin/NAME is."""
+_ALERTMANAGERS = ("alertmanager", "prometheus-alertmanager")
+"""What the project and Debian call it."""
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armv7"}
-_A_DAY = 24 * 3600.0
 _PATIENCE = 3600.0  # seconds; another set-up may be downloading over a slow line
 
 
@@ -74,20 +79,24 @@ def setup(var: Path = VAR, environ: Mapping[str, str] = os.environ, *, link: boo
     with _alone(var) as scratch:
         print(f"prometheus: {_prometheus(var / 'tools', scratch, environ)}")
         print(f"grafana: {_grafana(var / 'tools', scratch, environ)}")
+        print(f"alertmanager: {_alertmanager(var / 'tools', scratch, environ)}")
     if link:
         link_programs(var)
 
 
 def link_programs(var: Path = VAR) -> None:
-    """Link grafana's program into var/programs where Grafana is installed.
+    """Link the programs of Grafana and Alertmanager into var/programs where they are installed.
 
     Every other link of ours there is removed. What is linked depends on this machine
     alone and not on the shell's environment: it outlives the run that it was made for.
     """
     folder, programs = var / "programs", ROOT / "stack" / "programs"
-    installed = (var / "tools" / "grafana" / "bin" / "grafana").exists()
     # Relative, so that a checkout may be moved.
-    wanted = {"grafana.ini": os.path.relpath(programs / "grafana.ini", folder)} if installed else {}
+    wanted = {
+        f"{name}.ini": os.path.relpath(programs / f"{name}.ini", folder)
+        for name in _OPTIONAL
+        if (var / "tools" / name / "bin" / name).exists()
+    }
     for link in folder.glob("*.ini"):
         ours = link.is_symlink() and "stack/programs" in str(link.readlink())
         if ours and str(link.readlink()) != wanted.get(link.name):
@@ -179,26 +188,36 @@ def _grafana(tools: Path, scratch: Path, environ: Mapping[str, str]) -> str:
     its home path, and ``bin/grafana``; links, where the machine had them already.
     """
     place = tools / "grafana"
-    failed = tools / "grafana.failed"
     built = scratch / "grafana"
     found = _grafana_home(tools, environ)
     if found:
         _adopt_grafana(found, place, built, tools, environ)
     elif not (place / "bin" / "grafana").exists():
-        if not failed.exists() or time.time() - failed.stat().st_mtime > _A_DAY:
-            try:
-                _grafana_release(built, environ)
-                _replace(place, built)
-                failed.unlink(missing_ok=True)
-                return str(place / "home")
-            except Failure as reason:  # not asked again at each `make up`
-                failed.write_text(f"{reason}\n", encoding="utf-8")
-        return (
-            f"not installed ({failed.read_text(encoding='utf-8').strip()}). Install Grafana or set "
-            "GRAFANA_HOME, then run `make setup`; everything else works without it"
-        )
-    failed.unlink(missing_ok=True)
+        try:
+            _grafana_release(built, environ)
+        except Failure as reason:
+            return (
+                f"not installed ({reason}). The next `make up` tries again; or install Grafana or "
+                "set GRAFANA_HOME, then run `make setup`. Everything else works without it"
+            )
+        _replace(place, built)
     return str((place / "home").resolve())
+
+
+def _alertmanager(tools: Path, scratch: Path, environ: Mapping[str, str]) -> str:
+    """Where the Alertmanager of this machine is, for which tools/alertmanager stands."""
+    place, built = tools / "alertmanager", scratch / "alertmanager"
+    program = place / "bin" / "alertmanager"
+    on_path = (_on_path(name, tools, environ) for name in _ALERTMANAGERS)
+    found = next(filter(None, on_path), None)
+    if found and not (program.exists() and program.samefile(found)):
+        (built / "bin").mkdir(parents=True)
+        (built / "bin" / "alertmanager").symlink_to(found)
+        _replace(place, built)
+    if not program.exists():
+        shutil.rmtree(place, ignore_errors=True)
+        return "not installed. Alerts are on Prometheus's page; where it is on PATH it tells people"
+    return str(program.resolve())
 
 
 def _grafana_home(tools: Path, environ: Mapping[str, str]) -> Path | None:

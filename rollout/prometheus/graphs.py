@@ -1,12 +1,10 @@
-"""The switchover in PromQL: the expressions that the dashboard and the graph URL share."""
+"""The switchover in PromQL: the expressions that the dashboard draws."""
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from rollout.core.observation import STATUSES
 from rollout.prometheus.promql import selector
-from rollout.supervision.rpc import STATES
+from rollout.supervision.states import STATES
 
 __all__ = [
     "FAILURE_RATIO",
@@ -16,10 +14,8 @@ __all__ = [
     "TARGET_SHARE",
     "VERSION_STATES",
     "completed_share",
-    "deployment_url",
     "latency",
     "states",
-    "switchover_url",
 ]
 
 
@@ -96,43 +92,3 @@ def states(metric: str, label: str, names: tuple[str, ...], by: str) -> str:
         for code, name in enumerate(names, start=1)
     )
     return f"max by ({by}) ({' or '.join(each)})"
-
-
-def switchover_url(prometheus_url: str, workflow_type: str = "Greeting") -> str:
-    """The page of Prometheus at ``prometheus_url`` that graphs the switchover.
-
-    It stands in for the dashboard where there is no Grafana: who is meant to get new
-    runs, who gets them, open runs, latency, failures, safe to stop. Prometheus 3
-    redirects it to its own query page.
-    """
-    return _page(
-        prometheus_url,
-        (TARGET_SHARE, True),
-        (completed_share(workflow_type), True),
-        (OPEN_RUNS, True),
-        (latency(0.95, workflow_type), False),
-        (FAILURE_RATIO, False),
-        (SAFE_TO_STOP, False),
-    )
-
-
-def deployment_url(prometheus_url: str, deployment: str) -> str:
-    """`switchover_url` of one deployment among several, whose workflows and clients are unknown."""
-    return _page(
-        prometheus_url,
-        (_target_share(deployment), True),
-        (_open_runs(deployment), True),
-        (_failure_ratio(deployment), False),
-        (_safe_to_stop(deployment), False),
-    )
-
-
-def _page(prometheus_url: str, *graphs: tuple[str, bool]) -> str:
-    """With each of ``graphs``, stacked or not."""
-    query: dict[str, str] = {}
-    for number, (expression, stacked) in enumerate(graphs):
-        query[f"g{number}.expr"] = expression
-        query[f"g{number}.tab"] = "0"
-        query[f"g{number}.stacked"] = str(int(stacked))
-        query[f"g{number}.range_input"] = "15m"
-    return f"{prometheus_url.rstrip('/')}/graph?{urlencode(query)}"

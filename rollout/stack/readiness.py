@@ -17,7 +17,8 @@ __all__ = ["FIRST_WORKFLOW", "Step", "ready", "steps"]
 
 FIRST_WORKFLOW = "the first workflow has completed"
 _ORDER: tuple[Kind, ...] = (
-    *("temporal", "exporter", "grafana", "worker", "controller", "load", "prometheus", "other"),
+    *("temporal", "exporter", "grafana", "worker", "controller", "load"),
+    *("alertmanager", "prometheus", "other"),
 )
 _TIMEOUT = 2.0
 _FAILURES = (httpx.HTTPError, ValueError, KeyError)  # no answer, or one that is no answer
@@ -63,6 +64,9 @@ def _of(command: Command, commands: Sequence[Command]) -> list[Step]:
     if command.kind == "grafana" and command.ports:
         url = f"http://127.0.0.1:{command.ports[0]}/api/health"
         return [Step(name, "Grafana answers", lambda client: _answers(client, url))]
+    if command.kind == "alertmanager" and command.metrics_port is not None:
+        url = f"http://127.0.0.1:{command.metrics_port}/-/ready"
+        return [Step(name, "Alertmanager is ready", lambda client: _answers(client, url))]
     if command.kind == "prometheus" and command.metrics_port is not None:
         base = f"http://127.0.0.1:{command.metrics_port}"
         expected = {each.metrics_port for each in commands if each.is_ours} - {None}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rollout.base.settings import ROOT, metrics_address, prometheus_page
-from rollout.prometheus.graphs import switchover_url
+from rollout.prometheus.pages import alerts_page
 from rollout.supervision.programs import Command
 
 __all__ = ["rollout_status", "text"]
@@ -54,11 +54,14 @@ def rollout_status(programs: Sequence[Command]) -> dict[str, Any]:
 
 def _places(programs: Sequence[Command]) -> list[tuple[str, str]]:
     by_kind = {command.kind: command for command in programs}
-    places = []
+    places = _live_page(by_kind.get("controller"))
     if "temporal" in by_kind and (ui := by_kind["temporal"].flag("--ui-port")):
         places.append(("Temporal", f"http://127.0.0.1:{ui}"))
     if "grafana" in by_kind:
         places.append(("Grafana", f"http://127.0.0.1:{by_kind['grafana'].ports[0]}"))
+    if "alertmanager" in by_kind:
+        port = by_kind["alertmanager"].metrics_port
+        places.append(("Alertmanager", f"http://127.0.0.1:{port}"))
     places += [
         (
             f"{each.name} metrics",
@@ -67,11 +70,18 @@ def _places(programs: Sequence[Command]) -> list[tuple[str, str]]:
         for each in programs
         if each.is_ours and each.metrics_port is not None
     ]
-    # Without Grafana the main panels are a page of Prometheus; last, for it is long.
     url = prometheus_page()
     if "prometheus" in by_kind:
         url = f"http://127.0.0.1:{by_kind['prometheus'].ports[0]}"
-    return [*places, ("Prometheus", url if "grafana" in by_kind else switchover_url(url))]
+    return [*places, ("Prometheus", url), ("alerts", alerts_page(url))]
+
+
+def _live_page(controller: Command | None) -> list[tuple[str, str]]:
+    """The page that shows the rollout."""
+    if controller is None or controller.metrics_port is None:
+        return []
+    address = metrics_address(controller.metrics_port, controller.environ)
+    return [("live page", f"http://{address}/")]
 
 
 def _what_is_next(programs: Sequence[Command]) -> str:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.status import Status
 
 from rollout.base.exit import Failure
-from rollout.base.files import alone
+from rollout.base.locks import alone
 from rollout.base.settings import LOG_DIR, ROOT, SUPERVISORD_CONF, VAR, VENV_BIN
 from rollout.install.setup import link_programs
 from rollout.stack import readiness, summary

@@ -15,7 +15,15 @@ from typing import Literal
 __all__ = ["OURS", "Kind", "Start", "find_start", "last_value"]
 
 Kind = Literal[
-    "worker", "exporter", "controller", "load", "prometheus", "temporal", "grafana", "other"
+    "worker",
+    "exporter",
+    "controller",
+    "load",
+    "prometheus",
+    "alertmanager",
+    "temporal",
+    "grafana",
+    "other",
 ]
 
 OURS: tuple[Kind, ...] = ("worker", "exporter", "controller", "load")
@@ -39,6 +47,8 @@ _MODULES: Mapping[str, Kind | Literal["launcher"]] = {
 }
 _SERVERS: Mapping[str, Kind] = {
     "prometheus": "prometheus",
+    "alertmanager": "alertmanager",
+    "prometheus-alertmanager": "alertmanager",
     "temporal": "temporal",
     "grafana": "grafana",
     "grafana-server": "grafana",

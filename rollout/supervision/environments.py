@@ -41,6 +41,7 @@ class Environments:
         self._editions: object = None
         self._known: dict[str, tuple[str, Mapping[str, str]]] = {}
         """The command and the environment of each program, by its namespec."""
+        self._unread: Sequence[Path] = ()
 
     def complete(self, programs: Sequence[Program], pid: int | None) -> list[Program]:
         """``programs`` with their environments, of the supervisord with the process id ``pid``.
@@ -55,16 +56,22 @@ class Environments:
 
     def _completed(self, program: Program) -> Program:
         command, environment = self._known.get(program.namespec, (None, None))
-        return replace(program, environment=environment) if command == program.command else program
+        if command == program.command:
+            return replace(program, environment=environment)
+        if command is not None or not self._unread:
+            return program
+        by_name = (file for file in self._unread if file.stem == program.group)
+        return replace(program, unread=next(by_name, self._unread[0]))
 
     def _refresh(self, conf: Path, pid: int | None) -> None:
         environ = _environ_of(pid)
         files = list(_files(conf, environ))
-        editions = (pid, *map(_edition, files))
+        self._unread = tuple(file for file in files if _is_forbidden(file))
+        editions = (pid, self._unread, *map(_edition, files))
         if editions == self._editions:
             return
         self._editions = editions
-        if not any(map(_names_a_version, files)):
+        if not self._unread and not any(map(_names_a_version, files)):
             return
         # Importing supervisor takes 0.1 s: only where there is something to read.
         from rollout.supervision import conf as supervisor_conf  # noqa: PLC0415
@@ -125,6 +132,16 @@ def _files(conf: Path, environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _names_a_version(file: Path) -> bool:
     return contract.BUILD_ID in _text(file)
+
+
+def _is_forbidden(file: Path) -> bool:
+    try:
+        file.open("rb").close()
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _text(file: Path) -> str:

@@ -30,6 +30,8 @@ _METRICS_FLAG: Mapping[Kind, str] = {
     "controller": "--metrics-port",
     "load": "--metrics-port",
     "prometheus": "--web.listen-address",
+    "alertmanager": "--web.listen-address",
+    "temporal": "--metrics-port",
 }
 _NUMBER = re.compile(r"(?<!\d)\d{4,5}(?!\d)")
 _UNSET = "${"
@@ -53,6 +55,8 @@ class Program:
 
     None where it is not known: supervisord tells it to nobody, so that it is in the files alone.
     """
+    unread: Path | None = None
+    """A file of supervisord's that this user may not read, and that says what it is, perhaps."""
     from_files: bool = True
     """Whether the files alone were read, as a supervisord would that is yet to start.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import xmlrpc.client
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from rollout.supervision.environments import Environments
 from rollout.supervision.programs import Program, namespec
 
 __all__ = [
-    "STATES",
     "Changes",
     "NotRunning",
     "Process",
@@ -33,18 +33,6 @@ __all__ = [
     "Supervisor",
     "own_url",
 ]
-
-STATES = (
-    "STOPPED",
-    "STARTING",
-    "RUNNING",
-    "BACKOFF",
-    "STOPPING",
-    "EXITED",
-    "FATAL",
-    "UNKNOWN",
-)
-"""Every state a process can be in (http://supervisord.org/subprocess.html#process-states)."""
 
 # supervisor.xmlrpc.Faults; importing it would cost every command 0.1 s.
 _SHUTDOWN_STATE = 6
@@ -71,7 +59,7 @@ class Process:
     name: str
     group: str
     state: str
-    """One of `STATES`."""
+    """One of `rollout.supervision.states.STATES`."""
     pid: int | None
     started_at: datetime | None
     """When it was last started, to the second; None where it never was."""
@@ -79,6 +67,8 @@ class Process:
     """How it last ended (-1: by a signal); None while it runs, or where nobody knows."""
     spawn_error: str
     """Why it could not be started, or empty."""
+    stopped_at: datetime | None = None
+    """When it last ended, to the second; None where it never did."""
 
     @property
     def namespec(self) -> str:
@@ -145,6 +135,13 @@ class Supervisor:
         programs = [_program(info) for info in await self._call("getAllConfigInfo")]
         return self._environments.complete(programs, await self.pid())
 
+    async def main_log(self, most: int) -> str:
+        """The last ``most`` bytes of supervisord's own log, the first line perhaps not whole.
+
+        Raises `Failure` where it keeps none that can be read.
+        """
+        return cast(str, await self._call("readLog", -most, 0))
+
     async def start(self, name: str, *, wait: bool = False, timeout: float = 60.0) -> None:
         """Start ``name``; with ``wait`` return once it is RUNNING. Started already is fine."""
         limit = timeout if wait else self._timeout
@@ -183,7 +180,7 @@ class Supervisor:
         await self._call("shutdown", accept=_SHUTDOWN_STATE)
 
     async def _call(
-        self, method: str, *arguments: str | bool, accept: int = 0, timeout: float | None = None
+        self, method: str, *arguments: str | int, accept: int = 0, timeout: float | None = None
     ) -> Any:  # noqa: ANN401  (as XML-RPC sends it)
         """What supervisord answers; None where it refuses with the fault ``accept``."""
         body = xmlrpc.client.dumps(arguments, f"supervisor.{method}").encode()
@@ -205,7 +202,8 @@ class Supervisor:
 
     @property
     def _shown(self) -> str:
-        return self._url.removeprefix("unix://")
+        url = self._url.removeprefix("unix://")
+        return re.sub(r"//[^/]*@", "//", url)  # a password in it is nobody's business
 
     async def _post(self, body: bytes) -> bytes:
         """What it answers, with a user and a password where it wants them."""
@@ -250,13 +248,13 @@ class Supervisor:
             host = port = None
         if parts.scheme != "http" or not host:
             raise Misuse(
-                f"{self._url!r} is not where a supervisord is: write unix:///run/supervisor.sock "
+                f"{self._shown!r} is not where a supervisord is: write unix:///run/supervisor.sock "
                 "or http://127.0.0.1:9001"
             )
         return await asyncio.open_connection(host, port or 80)
 
 
-def _refusal(fault: xmlrpc.client.Fault, arguments: tuple[str | bool, ...]) -> Failure:
+def _refusal(fault: xmlrpc.client.Fault, arguments: tuple[str | int, ...]) -> Failure:
     if fault.faultCode == _SHUTDOWN_STATE:
         return Failure("supervisord is shutting down")
     if fault.faultCode == _BAD_NAME:
@@ -277,6 +275,7 @@ def _process(info: dict[str, Any]) -> Process:
         ),
         exit_status=info["exitstatus"] if ended else None,
         spawn_error=info["spawnerr"],
+        stopped_at=datetime.fromtimestamp(info["stop"], tz=timezone.utc) if info["stop"] else None,
     )
 
 

@@ -12,8 +12,6 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from rollout.base.settings import PORTS, VAR
 
 __all__ = ["World", "adopt", "is_secret", "of_running_stack", "of_supervisord"]
@@ -80,6 +78,8 @@ def of_running_stack(var: Path = VAR) -> World | None:
 
 def of_supervisord(pid: int) -> World | None:
     """The world of the supervisord with this process id; None where it is none, or not ours."""
+    import psutil  # noqa: PLC0415 - a home that was set up needs none of it
+
     with contextlib.suppress(OSError, OverflowError, psutil.Error):
         process = psutil.Process(pid)
         if any(Path(word).name == "supervisord" for word in process.cmdline()[:3]):

@@ -95,7 +95,9 @@ class Observer:
         if wanted != self._asked[0]:
             self._asked = (wanted, began)
         problems: list[str] = []
-        programs = await programs_by_build(self._supervisor, self.deployment, problems)
+        programs = await programs_by_build(
+            self._supervisor, self.deployment, problems, unread=problems
+        )
         deployment = await self._describe()
         info = deployment.worker_deployment_info
         routing = info.routing_config
@@ -121,6 +123,7 @@ class Observer:
             routing_settled=_settled(info, began),
             conflict_token=deployment.conflict_token,
             manager=info.manager_identity,
+            modifier=info.last_modifier_identity,
             versions=tuple(sorted(_with_strangers(versions, programs), key=_by_age)),
             unassigned=parts.unassigned.total,
             stuck=parts.unassigned.stuck,
@@ -147,7 +150,7 @@ def _with_strangers(versions: Sequence[Version], programs: Mapping[str, Programs
         *(
             Version(build_id, "unregistered", process=mine.state)
             for build_id, mine in programs.items()
-            if build_id not in known
+            if build_id not in known and not mine.is_unread
         ),
     ]
 
@@ -199,9 +202,11 @@ def _version(
         workers=polled.alive,
         returning=polled.returning,
         worker_hosts=polled.hosts,
+        worker_processes=polled.processes,
         queues=None if polled.alive is None else polled.queues,
         told=mine.told,
         process=mine.state,
+        processes=mine.processes,
         partly_stopped=mine.partly_stopped,
         started_at=mine.started_at,
     )

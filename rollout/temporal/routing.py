@@ -8,7 +8,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-import structlog
 from google.protobuf.field_mask_pb2 import FieldMask
 from temporalio.api.batch.v1 import BatchOperationUpdateWorkflowExecutionOptions
 from temporalio.api.common.v1 import Payload, WorkflowExecution
@@ -30,6 +29,7 @@ from temporalio.converter import PayloadConverter
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.exit import Failure
+from rollout.base.logger import get_logger
 from rollout.base.waiting import until
 from rollout.core.actions import (
     Action,
@@ -50,7 +50,7 @@ from rollout.temporal.visibility import open_runs_query
 
 __all__ = ["DeploymentRouting", "Overtaken", "Refused", "not_done"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _BATCH_SECONDS = 300.0
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-import structlog
 import tenacity
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base import logs
+from rollout.base.logger import get_logger
 
 __all__ = [
     "CHANGE_TIMEOUT",
@@ -20,10 +20,11 @@ __all__ = [
     "Throttled",
     "latest",
     "patiently",
+    "sentence",
     "time_of",
 ]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 TIMEOUT = timedelta(seconds=5)
 """Of a call that reads."""
@@ -39,6 +40,16 @@ WITHOUT_ANSWER = (
     RPCStatusCode.UNKNOWN,
 )
 """How a call ends that the server may have carried out all the same."""
+
+
+def sentence(error: RPCError) -> str:
+    """What a person is told of a call that ended with ``error``: a timeout is no refusal."""
+    if error.status in WITHOUT_ANSWER:
+        return (
+            f"the server did not answer ({error.message}): what was asked for may have been done "
+            "all the same; `rollout status` tells"
+        )
+    return f"the server refused: {error.message}"
 
 
 @dataclass

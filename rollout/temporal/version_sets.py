@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-import structlog
 import tenacity
 from temporalio.client import (
     BuildIdOp,
@@ -19,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.base.connect import is_transient
 from rollout.base.exit import Failure
+from rollout.base.logger import get_logger
 from rollout.core.version_sets import Build, Place, VersionSets
 from rollout.temporal.rpc import TIMEOUT
 from rollout.temporal.visibility import quoted
@@ -26,7 +26,7 @@ from rollout.temporal.workers import live_workers
 
 __all__ = ["VersionSetRouting"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _LONGEST_WAIT = 5.0
 """Seconds between two tries to take a place."""

@@ -38,6 +38,13 @@ class Polled:
     queues: frozenset[str] = frozenset()
     hosts: Mapping[str, int] = field(default_factory=dict)
     """How many live on each machine."""
+    pids: frozenset[tuple[str, int | str]] = frozenset()
+    """Machine and process of each; one that does not say its process is one by itself."""
+
+    @property
+    def processes(self) -> Mapping[str, int]:
+        """How many processes that are on each machine."""
+        return Counter(host for host, _ in self.pids)
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,10 @@ def workers_of(seen: Liveness, programs: Mapping[str, Programs], now: datetime) 
             queues = known.queues | {pulse.heartbeat.task_queue}
             host = pulse.heartbeat.host
             hosts = {**known.hosts, host: known.hosts.get(host, 0) + 1}
-            known = replace(known, alive=(known.alive or 0) + 1, queues=queues, hosts=hosts)
+            beat = pulse.heartbeat
+            pids = known.pids | {(host, beat.key if beat.pid is None else beat.pid)}
+            alive = (known.alive or 0) + 1
+            known = replace(known, alive=alive, queues=queues, hosts=hosts, pids=pids)
         found[pulse.heartbeat.build_id] = known
     for pulse in seen.returning(now):
         build_id = pulse.heartbeat.build_id

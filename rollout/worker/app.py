@@ -53,6 +53,16 @@ class App:
         names = [getattr(workflow, _DEFINITION).name for workflow in self.workflows]
         return None if None in names else tuple(sorted(names))
 
+    def on(self, task_queue: str) -> tuple[list[type], list[Callable[..., Any]]]:
+        """The workflows and the activities that run on ``task_queue``."""
+        served = self.own.served.get(task_queue)
+        if served is None:
+            return self.workflows, self.activities
+        return (
+            [each for each in self.workflows if each in served],
+            [each for each in self.activities if each in served],
+        )
+
     @property
     def behaviors(self) -> dict[str, str]:
         """The workflows that say themselves how their runs behave: ``pinned``, ``auto-upgrade``."""

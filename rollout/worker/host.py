@@ -10,14 +10,16 @@ from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import structlog
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from rollout.base.connect import connect_patiently
 from rollout.base.exit import Failure, Misuse
+from rollout.base.logger import get_logger
 from rollout.base.signals import stop_on_signals, unless_stopped
+from rollout.base.tracing import is_tracing, traced
 from rollout.worker.app import App
 from rollout.worker.declaration import Declaration
 from rollout.worker.defaults import MAX_ACTIVITIES
@@ -30,7 +32,7 @@ __all__ = ["serve"]
 
 _CHILD_SECONDS = 2.0
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 async def serve(app: App, options: Options) -> int:
@@ -68,7 +70,7 @@ async def _serve(app: App, options: Options, runtime: Runtime, stop: asyncio.Eve
     versioning = VERSIONINGS[options.versioning]
     build = _declaration(app, options)
     identity = f"{options.deployment}:{options.build_id}@{socket.gethostname()}:{os.getpid()}"
-    client = await unless_stopped(stop, _connected(app, runtime, identity))
+    client = await unless_stopped(stop, _connected(app, options, runtime, identity))
     if client is None:
         return
     if not await unless_stopped(stop, _ready(versioning.before_polling(client, build, options))):
@@ -100,9 +102,11 @@ async def _poll(workers: Sequence[Worker]) -> None:
     await asyncio.gather(*(worker.run() for worker in workers))
 
 
-async def _connected(app: App, runtime: Runtime, identity: str) -> Client:
+async def _connected(app: App, options: Options, runtime: Runtime, identity: str) -> Client:
+    names = {"build_id": options.build_id, "deployment_name": options.deployment}
+    own = traced("worker", app.own.client, **names)
     try:
-        return await connect_patiently(runtime=runtime, identity=identity, own=app.own.client)
+        return await connect_patiently(runtime=runtime, identity=identity, own=own)
     except Failure:
         raise
     except Exception as error:
@@ -140,6 +144,10 @@ def _make_workers(client: Client, app: App, options: Options, named: Identity) -
     own = dict(app.own.worker)
     if "tuner" not in own:  # which has a number of its own
         own.setdefault("max_concurrent_activities", MAX_ACTIVITIES)
+    if "workflow_runner" not in own and is_tracing():
+        # In a copy of its own a workflow would not know the span that it runs in.
+        shared = SandboxRestrictions.default.with_passthrough_modules("opentelemetry")
+        own["workflow_runner"] = SandboxedWorkflowRunner(restrictions=shared)
     if "activity_executor" not in own:
         own["activity_executor"] = ThreadPoolExecutor(
             own.get("max_concurrent_activities") or MAX_ACTIVITIES
@@ -149,8 +157,8 @@ def _make_workers(client: Client, app: App, options: Options, named: Identity) -
             Worker(
                 client,
                 task_queue=task_queue,
-                workflows=app.workflows,
-                activities=app.activities,
+                workflows=workflows,
+                activities=activities,
                 graceful_shutdown_timeout=options.drain,
                 build_id=named.build_id,
                 use_worker_versioning=named.use_worker_versioning,
@@ -158,6 +166,7 @@ def _make_workers(client: Client, app: App, options: Options, named: Identity) -
                 **own,
             )
             for task_queue in options.task_queues
+            for workflows, activities in (app.on(task_queue),)
         ]
     except (ValueError, TypeError, RuntimeError) as error:
         told = " ".join(str(error).split())

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import structlog
-
 from rollout.base.exit import Misuse
+from rollout.base.logger import get_logger
 from rollout.worker.app import App
 
 __all__ = ["lived"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @asynccontextmanager

@@ -5,7 +5,8 @@
   workflow runner;
 * ``lifespan()``: an async context manager, entered before the worker connects and left once it
   has drained;
-* ``TASK_QUEUES``: a list of task queues to poll beside that of ``--task-queue``.
+* ``TASK_QUEUES``: a list of task queues to poll beside that of ``--task-queue``; or a dict, in
+  which each has a list of those of WORKFLOWS and ACTIVITIES that run there, and no others.
 
 The two functions are called once, when the module is loaded: for a check, a replay and a worker
 alike. docs/python-workers.md shows each of them.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -89,6 +90,8 @@ class OwnOptions:
     worker: Mapping[str, Any] = field(default_factory=dict)
     lifespan: Lifespan | None = None
     task_queues: tuple[str, ...] = ()
+    served: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    """What runs on a task queue; one that is not in it serves everything."""
 
     @property
     def nexus_handlers(self) -> tuple[object, ...]:
@@ -103,6 +106,7 @@ def own_options(module: ModuleType) -> OwnOptions:
         _options(module, "worker_options", Worker, _OF_WORKER, _WORKER_LISTS),
         _lifespan(module),
         _task_queues(module),
+        _served(module),
     )
 
 
@@ -180,12 +184,28 @@ def _task_queues(module: ModuleType) -> tuple[str, ...]:
     """Each once; a text alone would be a list of letters."""
     found = getattr(module, "TASK_QUEUES", ())
     what = f"{module.__name__}: TASK_QUEUES"
-    if not isinstance(found, (list, tuple)):
+    if not isinstance(found, (list, tuple, dict)):
         raise Misuse(f"{what} is not a list: write [{_short(found)}]")
     for each in found:
         if not isinstance(each, str) or not each.strip():
             raise Misuse(f"{what} has {_short(each)} in it, which is not the name of a task queue")
     return tuple(dict.fromkeys(found))
+
+
+def _served(module: ModuleType) -> Mapping[str, Sequence[object]]:
+    """What a dict TASK_QUEUES has for each; it is of what the module offers, and not nothing."""
+    found = getattr(module, "TASK_QUEUES", ())
+    if not isinstance(found, dict):
+        return {}
+    offered = [*getattr(module, "WORKFLOWS", ()), *getattr(module, "ACTIVITIES", ())]
+    for queue, served in found.items():
+        what = f"{module.__name__}: TASK_QUEUES[{queue!r}]"
+        if not isinstance(served, (list, tuple)) or not served:
+            raise Misuse(f"{what} is not a list of workflows and activities")
+        for each in served:
+            if each not in offered:
+                raise Misuse(f"{what} has {_short(each)}, which WORKFLOWS and ACTIVITIES lack")
+    return dict(found)
 
 
 def _path(kind: type) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
 
-import structlog
 from temporalio.service import RPCError
 
 from rollout.base.connect import is_transient
 from rollout.base.exit import Failure
+from rollout.base.logger import get_logger
 from rollout.core.config import Deployment, RolloutConfig, Verification
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
@@ -20,7 +20,7 @@ from rollout.temporal.routing import Refused
 
 __all__ = ["take_place"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _PERIOD = 0.5
 """Seconds between two looks; longer each time, up to ten times that, while something is amiss."""

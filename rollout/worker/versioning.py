@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import structlog
 import tenacity
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
@@ -18,6 +17,7 @@ from temporalio.worker import WorkerDeploymentConfig
 
 from rollout.base.connect import is_transient
 from rollout.base.exit import Failure, Misuse
+from rollout.base.logger import get_logger
 from rollout.temporal.routing import DeploymentRouting
 from rollout.temporal.version_sets import VersionSetRouting
 from rollout.worker import defaults
@@ -28,7 +28,7 @@ from rollout.worker.self_routing import take_place
 
 __all__ = ["BEHAVIORS", "VERSIONINGS", "Identity", "Versioning"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BEHAVIORS: Mapping[str, VersioningBehavior] = {
     "pinned": VersioningBehavior.PINNED,

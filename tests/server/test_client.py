@@ -319,7 +319,7 @@ class TestLoad:
         code, out, _ = await run_client(
             temporal_server.address,
             *("load", "--task-queue", name, "--rate", "10", "--duration", "300ms"),
-            *("--drain", "300ms", "--json"),
+            *("--drain", "3s", "--json"),
         )
         summary = json.loads(out)
         assert (code, summary["started"], summary["open"]) == (0, 3, 3)

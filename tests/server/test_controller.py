@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentManagerRequest
 from temporalio.client import Client
 
+from rollout.controller.report.folder import report_folder
 from rollout.temporal.versions import version_metadata
 from tests.support.controlled import WHOLE, Rollout, done
 from tests.support.runs import begun, order
@@ -24,6 +26,17 @@ from tests.support.waiting import eventually
 from tests.support.worker_process import Command, run
 
 pytestmark = pytest.mark.temporal
+
+CANARY = f"canary{secrets.token_hex(6)}"
+SECRETS = {
+    "TEMPORAL_API_KEY": CANARY,
+    "TEMPORAL_TLS": "false",
+    "PROMETHEUS_URL": f"http://me:{CANARY}@127.0.0.1:9",
+    "SUPERVISOR_SERVER_URL": f"http://me:{CANARY}@127.0.0.1:9",
+    "SUPERVISOR_PASSWORD": CANARY,
+    "CODEC_KEY": CANARY,
+}
+"""What no log, metric, answer or report may hold."""
 
 
 @pytest.fixture
@@ -38,9 +51,12 @@ class TestRollout:
     """From nothing to v2, as rollout.toml says."""
 
     def test_step_by_step(self, rollout: Rollout) -> None:
-        """v1 first, then v2 at each percentage; status and plan tell each phase and reason."""
+        """v1 first, then v2 at each percentage; status and plan tell each phase and reason.
+
+        At its end a report is left, and no secret stands in anything that was told.
+        """
         port = free_port()
-        controller = rollout.start_controller("--metrics-port", str(port))
+        controller = rollout.start_controller("--metrics-port", str(port), **SECRETS)
         eventually(lambda: controller.records("plan"))
         assert "no worker of deployment" in controller.records("plan")[0]["reason"]
         assert rollout.status()["phase"] == "waiting"
@@ -54,10 +70,23 @@ class TestRollout:
 
         rollout.start_worker("v2")
         eventually(lambda: done(controller) == WHOLE, seconds=30)
-        eventually(lambda: rollout.status()["phase"] == "complete", seconds=10)
+        eventually(lambda: rollout.told()["phase"] == "complete", seconds=10)
+
+        (page,) = eventually(lambda: list(report_folder(rollout.name).glob("*-complete.html")))
+        report = json.loads(page.with_suffix(".json").read_text())
+        assert (report["target"], report["outcome"]) == ("v2", "complete")
+        told = [controller.log_file.read_text(), page.read_text()]
+        for path in ("metrics", "api/v1/status", "api/v1/snapshot"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}") as answer:
+                told.append(answer.read().decode())
+        for words in (("events", "--json"), ("report", "--json"), ("history", "--json")):
+            code, stdout, stderr = rollout.command(*words, **SECRETS)
+            assert code == 0, stderr
+            told += [stdout, stderr]
+        assert [text for text in told if CANARY in text] == []
 
         # Drained and replaced: safe. A check that fails would name itself here.
-        eventually(lambda: version(rollout.status(), "v1")["safe_to_stop"], seconds=30)
+        eventually(lambda: version(rollout.told(), "v1")["safe_to_stop"], seconds=30)
         v2 = version(rollout.status(), "v2")
         assert not v2["safe_to_stop"]
         assert {p["check"]: p["detail"] for p in v2["evidence"] if not p["ok"]} == {
@@ -66,14 +95,15 @@ class TestRollout:
             "replacement": "no other version takes the new runs",
         }
         series = scrape(port)
-        assert series["rollout_phase"][labels(deployment_name=rollout.name, phase="complete")] == 1
-        assert (
-            series["rollout_target_info"][labels(deployment_name=rollout.name, build_id="v2")] == 1
-        )
-        assert (
-            series["rollout_reconciles_total"][labels(deployment_name=rollout.name, result="ok")]
-            > 5
-        )
+        of = {"namespace": "default", "deployment_name": rollout.name}
+        assert series["rollout_phase"][labels(**of, phase="complete")] == 1
+        assert series["rollout_target_info"][labels(**of, build_id="v2")] == 1
+        assert list(series["rollout_reason_since_seconds"]) == [
+            labels(**of, phase="complete", kind="complete")
+        ]
+        assert set(series["rollout_blocked"].values()) == {0.0}
+        assert series["rollout_program_files_ok"] == {labels(**of): 1}
+        assert series["rollout_reconciles_total"][labels(**of, result="ok")] > 5
         assert controller.stop() == 0
 
     def test_killed_and_started_again(self, rollout: Rollout) -> None:
@@ -180,7 +210,7 @@ class TestReaders:
             at = datetime.fromisoformat(document["observed_at"])
             assert 0 <= document["age_seconds"] < 10
             assert abs((datetime.now(timezone.utc) - at).total_seconds()) < 20
-        series, of = scrape(port), labels(deployment_name=rollout.name)
+        series, of = scrape(port), labels(namespace="default", deployment_name=rollout.name)
         assert series["rollout_config_ok"] == {of: 1}
         assert 0 < series["rollout_observation_age_seconds"][of] < 10
         assert "rollout_throttled_total" in series
@@ -241,7 +271,7 @@ class TestWhatWaits:
         rollout.start_worker("v1", "compatible")
         v2 = rollout.start_worker("v2")
         controller = rollout.start_controller()
-        eventually(lambda: rollout.status()["phase"] == "complete", seconds=60)
+        eventually(lambda: rollout.told()["phase"] == "complete", seconds=60)
         assert v2.stop() == 0
         client = await Client.connect(rollout.server.address)
         for number in range(12):
@@ -250,16 +280,16 @@ class TestWhatWaits:
             )
 
         def told() -> dict[str, Any]:
-            status = rollout.status()
+            status = rollout.told()
             assert status["phase"] == "waiting", status
             assert re.fullmatch(f"v2 takes all new runs, but {wait}", status["reason"]), status
+            assert "v2 has no live worker: its 100% of new runs wait for one" in status["warnings"]
             return status
 
         # The age is the server's word, which is older at first than the count.
         wait = r"12 new runs wait for a worker of v2, the oldest for about \d+ s"
         status = eventually(told, seconds=60)
         assert any(re.fullmatch(wait, warning) for warning in status["warnings"])
-        assert "v2 has no live worker: its 100% of new runs wait for one" in status["warnings"]
         evidence = {p["check"]: p["detail"] for p in version(status, "v1")["evidence"]}
         assert evidence["new_runs"] == "12 new runs wait for a worker for more than 10 s"
         assert not version(status, "v1")["safe_to_stop"]
@@ -320,7 +350,7 @@ class TestAutoUpgrade:
         rollout.start_worker("v2", "incompatible", *behavior)
 
         reason = "replaying runs of v1 on v2, to which its 1 auto-upgrade run would move"
-        eventually(lambda: rollout.status()["reason"] == reason, seconds=60)
+        eventually(lambda: rollout.told()["reason"] == reason, seconds=60)
         # Here nobody can replay them: then it gets nothing, and that is said.
         told = "could not replay runs of v1 on v2: no program here runs v2"
         eventually(lambda: any(r["reason"].startswith(told) for r in controller.records("refused")))
@@ -357,7 +387,7 @@ class TestGate:
         rollout.start_worker("v1", "compatible")
         rollout.start_worker("v2")
         controller = rollout.start_controller()
-        eventually(lambda: rollout.status()["phase"] == "blocked", seconds=40)
+        eventually(lambda: rollout.told()["phase"] == "blocked", seconds=40)
         reason = rollout.status()["reason"]
         assert reason == (
             "the gate of v2 cannot pass: this build has no workflow Missing (it has Greeting, "
@@ -375,7 +405,7 @@ class TestGate:
         rollout.start_worker("v1", "compatible")
         rollout.start_worker("v2")
         controller = rollout.start_controller()
-        eventually(lambda: rollout.status()["phase"] == "blocked", seconds=40)
+        eventually(lambda: rollout.told()["phase"] == "blocked", seconds=40)
         reason = rollout.status()["reason"]
         assert reason.startswith(
             f"the gate of v2 failed on {rollout.name}: gate/{rollout.name}/v2/"
@@ -405,12 +435,12 @@ class TestTaskQueues:
         beside = rollout.start_worker("v1", "compatible", "--task-queue", extra)
         rollout.start_worker("v2")
         controller = rollout.start_controller()
-        eventually(lambda: rollout.status()["current"] == "v1")
+        eventually(lambda: rollout.told()["current"] == "v1")
         reason = f"v2 has no live worker on task queue {extra}, which v1 has"
-        eventually(lambda: rollout.status()["reason"] == reason)
+        eventually(lambda: rollout.told()["reason"] == reason)
 
         rollout.start_worker("v2", "incompatible", "--task-queue", extra)
-        eventually(lambda: rollout.status()["current"] == "v2")
+        eventually(lambda: rollout.told()["current"] == "v2")
         assert beside.stop() == 0
         # What v2 alone serves would stand in v1's way: the server refuses that, unless told.
         code, told, warned = rollout.command("rollback", "--to", "v1")
@@ -419,7 +449,7 @@ class TestTaskQueues:
         lacking = f"v1 has no live worker on task queue {extra}, where others have: "
 
         def told_of() -> bool:
-            status = rollout.status()
+            status = rollout.told()
             assert [w for w in status["warnings"] if w.startswith(lacking)], status
             return True
 

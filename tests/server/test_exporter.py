@@ -225,8 +225,9 @@ class TestTargets:
         """stack.json lists the exporter on the port it was given."""
         address = f"127.0.0.1:{exporter.port}"
         assert exporter.targets("stack.json") == [
-            {"targets": [address], "labels": {"job": "exporter"}}
+            {"targets": [address], "labels": {"job": "exporter", "program": "exporter"}}
         ]
+        assert exporter.targets("alertmanagers.json") == []
 
 
 class TestSupervisor:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from rollout.base import settings
 from rollout.base.exit import Failure
 from rollout.controller import notifying
 from rollout.controller.channels import Message, channels
+from rollout.controller.notified import Notified
 from rollout.controller.notifying import Notifier
 from rollout.core.actions import Plan
 from rollout.core.config import RolloutConfig
@@ -165,13 +167,27 @@ def told_by(hook: Hook) -> list[float]:
     return [body["ramping"]["percentage"] for _, body in hook.taken]
 
 
+def counted(registry: CollectorRegistry) -> dict[str, float | None]:
+    """How many notifications there were, by what became of them."""
+    outcomes = ("delivered", "lost")
+    return {
+        outcome: registry.get_sample_value(
+            "rollout_notifications_total",
+            {"namespace": "n", "deployment_name": "d", "outcome": outcome},
+        )
+        for outcome in outcomes
+    }
+
+
 class TestNotifier:
     """The controller's own part."""
 
     async def test_it_is_tried_again_in_order(self, hook: Hook) -> None:
         """A service that is away for a moment misses nothing, and gets nothing twice."""
         hook.refuses = 3
-        notifier = Notifier("d")
+        registry = CollectorRegistry()
+        notifier = Notifier("d", Notified(registry, "n").of("d"))
+        assert counted(registry) == {"delivered": 0, "lost": 0}
         for look in AT:
             notifier.round(wanted(f'webhook = "{hook.url}"'), look, PLAN, 0)
         with capture_logs() as logged:
@@ -181,16 +197,19 @@ class TestNotifier:
             "the webhook answered 503 Service Unavailable"
         ] * 3
         assert len({body["id"] for _, body in hook.taken}) == 2
+        assert counted(registry) == {"delivered": 2, "lost": 0}
 
     async def test_one_way_does_not_wait_for_another(self, hook: Hook) -> None:
         """A command that hangs keeps no webhook from being told, nor the rollout."""
         more = f'webhook = "{hook.url}"\ncommand = ["sleep", "600"]\ntimeout = "500ms"\ntries = 1'
-        notifier = Notifier("d")
+        registry = CollectorRegistry()
+        notifier = Notifier("d", Notified(registry, "n").of("d"))
         with capture_logs() as logged:
             for look in AT[:2]:
                 notifier.round(wanted(more), look, PLAN, 0)
             await until(lambda: _same(told_by(hook), [20]))
             await until(lambda: _logged(logged, "a notification was given up"))
+        await until(lambda: _same(counted(registry), {"delivered": 1, "lost": 1}))
 
     async def test_killed_and_started_again(self, hook: Hook) -> None:
         """What was not told is told by the next one; what changed in between, too."""

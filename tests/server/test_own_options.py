@@ -12,6 +12,9 @@ from typing import Any
 
 import psutil
 import pytest
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
 from rollout.base.settings import ROOT
@@ -73,6 +76,7 @@ class TestEach:
         command = start(
             temporal_server, tmp_path, name, "tests.support.own_build",
             OWN_NOTES=str(notes), OWN_QUEUES=f"{name} {name}-second",
+            OWN_CHARGES=f"{name}-charges",
         )  # fmt: skip
         try:
             settled(command)
@@ -102,6 +106,10 @@ class TestEach:
         history = await client.get_workflow_handle(f"{name}-1").fetch_history()
         inputs = history.events[0].workflow_execution_started_event_attributes.input.payloads
         assert {each.metadata["encoding"] for each in inputs} == {b"binary/encrypted"}
+
+        # A task queue that the module gives an activity alone asks for no workflow tasks.
+        assert await polled(client, f"{name}-charges") == {"ACTIVITY"}
+        assert await polled(client, f"{name}-second") == {"WORKFLOW", "ACTIVITY"}
 
         assert noted(notes) == ["entered"]
         assert own.stop() == 0
@@ -133,6 +141,22 @@ class TestEach:
         )
         assert (same["ok"], same.get("drift"), same.get("left_out")) == (True, None, None)
         assert dearer["drift"].startswith("argument 1 of the activity charge is not what it was")
+
+
+async def polled(client: Client, task_queue: str) -> set[str]:
+    """For which kinds of tasks somebody asks on ``task_queue``."""
+    kinds = ("WORKFLOW", "ACTIVITY")
+    replies = [
+        await client.workflow_service.describe_task_queue(
+            DescribeTaskQueueRequest(
+                namespace=client.namespace,
+                task_queue=TaskQueue(name=task_queue),
+                task_queue_type=TaskQueueType.Value(f"TASK_QUEUE_TYPE_{kind}"),
+            )
+        )
+        for kind in kinds
+    ]
+    return {kind for kind, reply in zip(kinds, replies, strict=True) if reply.pollers}
 
 
 def replayed(server: DevServer, name: str, line: object, tip: str) -> dict[str, Any]:

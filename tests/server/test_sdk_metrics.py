@@ -22,8 +22,9 @@ from rollout.prometheus.comparison import CLOSED
 from rollout.prometheus.measure import measure
 from rollout.prometheus.sdk_metrics import counter
 from rollout.prometheus.traffic import read_traffic
+from tests.support.dashboards import asked
 from tests.support.prometheus import Prometheus, expositions
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 FIXTURES = ROOT / "tests" / "fixtures" / "metrics"
 RULES = ROOT / "metrics" / "rules"
@@ -179,6 +180,19 @@ class TestWatch:
             found = await read_traffic(client, SOUND)
         assert found.workflow_type == "job"
         assert 0 < found.p95["v2"] < 100
+
+    @pytest.mark.parametrize("page", [*CORE, *TYPESCRIPT, *GO, JAVA])
+    def test_the_dashboards_know_every_name(self, prometheus: Prometheus, page: str) -> None:
+        """Work of both builds shows, whatever its counters are called."""
+        of = {each.where: each for each in asked() if each.board == "workers"}
+        for where in ("Workflow tasks A", "Activities A", "Workflows completed A"):
+            expression = of[where].filled(deployment=page)
+
+            def both(expression: str = expression) -> bool:
+                found = prometheus.query(expression)
+                return {each["metric"]["build_id"] for each in found} == {"v1", "v2"}
+
+            eventually(both, seconds=20)
 
     def test_rules_are_healthy(self, prometheus: Prometheus) -> None:
         """No mixture of names makes one fail."""

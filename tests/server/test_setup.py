@@ -338,16 +338,19 @@ class TestGrafana:
     def test_without_it_one_line_says_how_to_add_it(
         self, machine: Machine, releases: ReleaseServer
     ) -> None:
-        """A Grafana that cannot be had costs one line and nothing else, and is asked for once."""
+        """A Grafana that cannot be had costs one line and nothing else; the next run has it."""
         del releases.files[f"{GRAFANA}.sha256"]
         out, _ = machine.setup()
         (line,) = [each for each in out.splitlines() if each.startswith("grafana:")]
         assert "not installed" in line
         assert "set GRAFANA_HOME, then run `make setup`" in line
         assert not (machine.var / "programs/grafana.ini").is_symlink()
-        releases.asked.clear()
-        assert machine.setup() == (out, "")
-        assert releases.asked == []
+        assert "The next `make up` tries again" in line
+
+        releases.publish_grafana(archive({"bin/grafana": SCRIPT, "conf/defaults.ini": ""}))
+        out, _ = machine.setup()
+        assert f"grafana: {machine.tools / 'grafana/home'}" in out
+        assert (machine.var / "programs/grafana.ini").is_symlink()
 
     def test_a_wrong_checksum_is_refused(self, machine: Machine, releases: ReleaseServer) -> None:
         """An archive that is not what was published is not installed; the rest works."""
@@ -403,6 +406,25 @@ def grafana_home(home: Path) -> Path:
     (home / "conf").mkdir(parents=True)
     (home / "conf/defaults.ini").touch()
     return home
+
+
+class TestAlertmanager:
+    """The Alertmanager of the machine, where it has one."""
+
+    @pytest.mark.parametrize("name", ["alertmanager", "prometheus-alertmanager"])
+    def test_one_that_is_on_path_gets_its_program(self, machine: Machine, name: str) -> None:
+        """By its own name or Debian's; it goes when it is uninstalled."""
+        program = machine.install(name)
+        link = machine.var / "programs/alertmanager.ini"
+        out, _ = machine.setup()
+        assert f"alertmanager: {program}" in out
+        assert said_by(machine.tools / "alertmanager/bin/alertmanager", "--x") == "released --x"
+        assert link.resolve().parent == ROOT / "stack/programs"
+        assert machine.setup()[0] == out
+
+        program.unlink()
+        assert "alertmanager: not installed" in machine.setup()[0]
+        assert not link.is_symlink()
 
 
 class TestLinkPrograms:

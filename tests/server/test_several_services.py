@@ -51,12 +51,12 @@ def test_one_sha_is_the_build_of_two(home: OwnHome, names: tuple[str, str]) -> N
     told = home.rollout("to", SHA, code=2)
     assert f"which deployment? name one with -d: {pay}, {shop}" in told
     home.rollout("to", SHA, "-d", shop)
-    eventually(lambda: home.status("-d", shop)["current"] == SHA)
+    eventually(lambda: home.told(shop)["current"] == SHA)
     assert home.status("-d", pay)["current"] is None
 
     (home.folder / f"{shop}.toml").write_text("[deployment\n")
     home.rollout("-d", pay, "to", SHA)
-    eventually(lambda: home.status("-d", pay)["current"] == SHA)
+    eventually(lambda: home.told(pay)["current"] == SHA)
     told = home.rollout("list", code=0)
     assert f"{shop}  {SHA}" in told
     assert "controller" in _sources(home)[shop]

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from rollout.base.exit import Failure
+from rollout.core.observation import Processes
 from rollout.exporter.targets import worker_targets
 from rollout.supervision.fleet.command_addition import refuse_command
 from rollout.supervision.fleet.command_worker import CommandWorker
@@ -296,6 +297,32 @@ class TestScale:
         same = await stack.fleet("shop").scale("3f9c2ab", 2)
         assert (same.added, same.removed) == ((), ())
         assert await pids(stack) == two
+
+    async def test_what_does_not_run_goes_first(self, stack: FleetStack) -> None:
+        """So one is left that does; how many there are, and in which state, the controller sees."""
+
+        async def counted() -> Processes | None:
+            problems: list[str] = []
+            found = await programs_by_build(stack.rpc, "shop", problems)
+            assert not problems
+            return found["3f9c2ab"].processes
+
+        await stack.fleet("shop").add_command(worker(release(stack), processes=3))
+        assert await counted() == Processes(3, 0, 3, changing=True)  # they start
+        for name in ("worker-3f9c2ab", "worker-3f9c2ab@3"):
+            await stack.rpc.stop(name)
+
+        async def is_one_left() -> bool:
+            return await counted() == Processes(3, 1, 1)
+
+        await until(is_one_left)
+        before = (await pids(stack))["worker-3f9c2ab@2"]
+        down = await stack.fleet("shop").scale("3f9c2ab", 1)
+        assert set(down.removed) == {"worker-3f9c2ab", "worker-3f9c2ab@3"}
+        left = {name: pid for name, pid in (await pids(stack)).items() if name not in BYSTANDERS}
+        assert left == {"worker-3f9c2ab@2": before}
+        await stack.fleet("shop").scale("3f9c2ab", 2)
+        assert (await pids(stack)).keys() - BYSTANDERS == {"worker-3f9c2ab", "worker-3f9c2ab@2"}
 
     async def test_it_writes_what_add_would_have(self, stack: FleetStack) -> None:
         """So that adding with that number of processes is success afterwards."""

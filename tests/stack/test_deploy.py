@@ -114,8 +114,9 @@ def test_two_builds_and_one_that_is_blocked(site: Site) -> None:
     assert warned == f"rollout: {lines[-1]['error']}\n"
 
     site.gate("Missing")
-    code, lines, _ = site.rollout(*deploy, "v1.1")
+    code, lines, warned = site.rollout(*deploy, "v1.1")
     assert (code, lines[-1]["outcome"], lines[-1]["current"]) == (4, "blocked", "v2")
+    assert "! the gate will not pass: this build has no workflow Missing (it has Gr" in warned
     code, lines, _ = site.rollout("abort", "--json")
     assert (code, lines[-1]["target"]) == (0, "v2")
     eventually(lambda: site.rollout("retire", "v1.1", "--json")[0] == 0, seconds=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from rollout.exporter.targets import worker_targets
 from rollout.supervision.environments import configuration_of
 from rollout.supervision.programs import Program, workers
+from rollout.supervision.rpc import Supervisor
 from rollout.temporal.programs import programs_by_build
 from tests.support.supervisord import PrivateSupervisord
 
@@ -58,6 +60,30 @@ class TestEnvironments:
         problems: list[str] = []
         by_build = await programs_by_build(supervisord.rpc, "shop", problems)
         assert (by_build["3f9c2ab"].state, problems) == ("RUNNING", [])
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+    async def test_a_file_that_may_not_be_read_hides_no_worker(
+        self, supervisord: PrivateSupervisord
+    ) -> None:
+        """To another user its build is unknown, and not one without a program."""
+        file = supervisord.folder / "programs" / "worker-3f9c2ab.ini"
+        await _load(supervisord, "worker-3f9c2ab", *_WORKER)
+        file.chmod(0o600)
+        await _load(supervisord, "other", "command = /bin/sleep 1000")
+        assert workers(await supervisord.rpc.config())
+        supervisord.folder.chmod(0o755)
+        supervisord.socket.chmod(0o777)
+        problems: list[str] = []
+        unread: list[str] = []
+        nobody = Supervisor(supervisord.socket, conf=supervisord.folder / "supervisord.conf")
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+        try:
+            found = await programs_by_build(nobody, "shop", problems, unread)
+        finally:
+            os.seteuid(0)
+        assert unread == [f"cannot read {file}: what worker-3f9c2ab runs is unknown"]
+        assert (found["3f9c2ab"].state, found["3f9c2ab"].processes) == ("UNKNOWN", None)
+        assert (list(found), problems) == (["3f9c2ab"], [])
 
     async def test_a_file_that_breaks_hides_no_worker(
         self, supervisord: PrivateSupervisord

@@ -179,10 +179,18 @@ def test_from_nothing_to_a_retired_release(shop: Shop) -> None:
     eventually(lambda: shop.status()["current"] == "3f9c2ab")
     for run in looked:
         run()
+    _with_two_processes(shop)
+    shop.run(commands()[2][0].replace("--processes 2", "--processes 1"))
+    shop.run(commands()[2][1])
+    eventually(lambda: "worker-shop-7d41e0c@2" in shop.pids(), seconds=60)
     for run in second:
         run()
     assert shop.version("7d41e0c")["strategy"] == "incompatible"
     eventually(lambda: shop.status()["phase"] == "complete", seconds=120)
+
+    # [scale]: as many as the current build had before it got traffic; that keeps one for its run.
+    old, new = "worker-shop-3f9c2ab", "worker-shop-7d41e0c"
+    eventually(lambda: shop.pids().keys() == {"rollout", old, new, f"{new}@2"}, seconds=60)
 
     new, _, old = (run() for run in charged)
     assert "cake charged by 7d41e0c" in new
@@ -205,6 +213,13 @@ def test_from_nothing_to_a_retired_release(shop: Shop) -> None:
 
     _other_code_is_refused(shop)
     _by_hand_it_works_too(shop)
+
+
+def _with_two_processes(shop: Shop) -> None:
+    """Of the first release; and `[scale]` of rollout.toml turned on."""
+    shop.run("rollout scale 3f9c2ab 2")
+    with (shop.folder / "rollout.toml").open("a") as intent:
+        intent.write('[scale]\ndraining = "shrink"\ntarget = "match"\n')
 
 
 def _other_code_is_refused(shop: Shop) -> None:

@@ -16,8 +16,10 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import PinnedVersioningOverride, WorkerDeploymentVersion
 
+from tests.support.prometheus import fired
 from tests.support.scrape import scrape
 from tests.support.stack_clone import StackClone, stack_clone
+from tests.support.supervisord import pids_by_name
 from tests.support.temporal_server import free_port
 from tests.support.waiting import eventually
 
@@ -56,7 +58,7 @@ keep = 0
 @pytest.fixture(scope="module")
 def stack() -> Iterator[StackClone]:
     """A stack with a quick pace and v1 alone; the server forgets pollers after a minute."""
-    with stack_clone() as clone:
+    with stack_clone(LOAD_RATE="3") as clone:
         clone.write("rollout.toml", QUICK + SUNSET)
         (clone.root / "workers/programs/worker-v2.ini").unlink()
         clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.5 --order-seconds 2-4")
@@ -84,17 +86,30 @@ def add(stack: StackClone, build_id: str, *flags: str) -> None:
 
 
 def version(stack: StackClone, build_id: str) -> dict[str, Any]:
-    """One version of ``rollout status``."""
-    found = [v for v in stack.rollout_status()["versions"] if v["build_id"] == build_id]
+    """One version of ``rollout status``, which waits for a look at what was just done."""
+    return _version(stack.rollout_status(), build_id)
+
+
+def seen(stack: StackClone, build_id: str) -> dict[str, Any]:
+    """One version of the controller's last look, to wait for what it will see."""
+    return _version(stack.api_status(), build_id)
+
+
+def _version(status: dict[str, Any], build_id: str) -> dict[str, Any]:
+    found = [v for v in status["versions"] if v["build_id"] == build_id]
     return found[0] if found else {"status": None}
 
 
 def test_a_failing_build_is_rolled_back_by_itself(stack: StackClone) -> None:
-    """A build that fails three activities in ten goes back within its first step, and stays out."""
+    """A build that fails three activities in ten goes back within its first step, and stays out.
+
+    An alert says so until a person wants another build.
+    """
+    began = time.time()
     add(stack, "bad", "--app", "tests.support.faulty_builds")
     rollout(stack, "to", "bad")
     eventually(lambda: (stack.api_status()["ramping"] or {}).get("build_id") == "bad")
-    eventually(lambda: version(stack, "bad")["blocked"], seconds=60)
+    eventually(lambda: seen(stack, "bad")["blocked"], seconds=60)
     eventually(lambda: stack.api_status()["ramping"] is None, seconds=10)
     status = stack.rollout_status()
     assert (status["current"], status["phase"]) == ("v1", "blocked")
@@ -102,11 +117,14 @@ def test_a_failing_build_is_rolled_back_by_itself(stack: StackClone) -> None:
     log = [json.loads(line) for line in stack.log("rollout").splitlines()]
     shares = [r["action"] for r in log if str(r.get("action", "")).startswith("ramp bad")]
     assert shares == ["ramp bad to 20 %"]  # no more than its first share ever met it
+    prometheus = f"http://127.0.0.1:{stack.ports['PROMETHEUS_PORT']}"
+    eventually(lambda: ("RolledBack", "bad") in fired(prometheus, began))
 
     # Blocked until somebody says otherwise; then it may try again.
     assert "`rollout retry bad` lifts the block" in rollout(stack, "plan")
     rollout(stack, "to", "v1")
     eventually(lambda: "worker-bad" not in stack.states(), seconds=60)  # sunset takes it away
+    eventually(lambda: ("RolledBack", "bad") not in fired(prometheus, time.time()))
 
 
 def test_a_false_promise_is_refused(stack: StackClone) -> None:
@@ -134,7 +152,7 @@ def test_rollback_by_command(stack: StackClone) -> None:
     # A version that is blocked is not kept: here it stays until the next test.
     stack.edit("rollout.toml", SUNSET, SUNSET.replace("2s", "manual"))
     eventually(lambda: stack.api_status()["current"] == "v9", seconds=40)
-    eventually(lambda: (version(stack, "v9")["open_runs"] or 0) > 3, seconds=30)
+    eventually(lambda: (seen(stack, "v9")["open_runs"] or 0) > 3, seconds=30)
     said = rollout(stack, "rollback", "--move-back")
     assert "all new runs go to v1" in said
     assert "runs move to v1 at their next task; 0 stay on v9" in said
@@ -155,7 +173,7 @@ async def test_kept_stopped_and_needed_again(stack: StackClone) -> None:
     """A former version is kept warm; not kept it is stopped, and started when a run needs it."""
 
     def idle() -> bool:
-        drained = version(stack, "v9")["drained_since"]
+        drained = seen(stack, "v9")["drained_since"]
         return bool(drained) and time.time() > datetime.fromisoformat(drained).timestamp() + 4
 
     eventually(idle, seconds=60)
@@ -231,9 +249,12 @@ def test_builds_in_a_row(stack: StackClone) -> None:
     stack.edit("supervisord.conf", "--rate ${LOAD_RATE:-5}", "--rate 1")
     stack.supervisorctl("update", "load")
     eventually(lambda: stack.states()["load"] == "RUNNING")
+    # Which builds come is not the question here, and at that rate ten samples take a minute.
+    stack.edit("rollout.toml", "min_samples = 10", "min_samples = 1")
+    stack.edit("rollout.toml", 'pause = "20s"', 'pause = "3s"')
     supervisord = psutil.Process(int((stack.root / "var/run/supervisord.pid").read_text()))
     others = ("temporal", "prometheus", "exporter", "rollout", "load")
-    pids = {name: stack.supervisorctl("pid", name).stdout for name in others}
+    pids = {name: pids_by_name(stack.socket)[name] for name in others}
     handles = len(os.listdir(f"/proc/{supervisord.pid}/fd"))  # noqa: PTH208
 
     builds = [f"b{number}" for number in range(3)]
@@ -258,7 +279,7 @@ def test_builds_in_a_row(stack: StackClone) -> None:
     targets = json.loads((stack.root / "var/targets/workers.json").read_text())
     assert [group["labels"]["build_id"] for group in targets] == ["b2"]
     eventually(lambda: exported_builds(stack) == {"b2"})
-    assert {name: stack.supervisorctl("pid", name).stdout for name in others} == pids
+    assert {name: pids_by_name(stack.socket)[name] for name in others} == pids
     eventually(lambda: len(os.listdir(f"/proc/{supervisord.pid}/fd")) <= handles)  # noqa: PTH208
     crossed = scrape(stack.ports["LOAD_METRICS_PORT"])["client_version_crossings_total"]
     assert sum(crossed.values()) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,17 +12,27 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.alerts import alerts
+from tests.support.live_lint import LiveLint
+from tests.support.prometheus import fired
 from tests.support.scrape import scrape
 from tests.support.stack_clone import StackClone, stack_clone
+from tests.support.supervisord import pids_by_name
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
+
+NOT_IN_THIS_STACK = {"temporal_worker_deployment_host_silent"}
+"""What a stack on one machine has no series of."""
+
+OF_A_BUSY_MACHINE = {"ScheduleToStartHigh", "WorkflowTasksSlow", "TargetSlower"}
+"""Alerts that are right to fire where other tests take the processor away."""
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[StackClone]:
     """A stack with the shipped files, but for a quicker pace and shorter orders."""
-    with stack_clone() as clone:
+    with stack_clone(LOAD_RATE="5") as clone:
         clone.edit("rollout.toml", 'settle = "20s"', 'settle = "5s"')
         clone.edit("rollout.toml", 'pause = "30s"', 'pause = "8s"')
         clone.edit("supervisord.conf", "--orders 0.2", "--orders 0.2 --order-seconds 10-15")
@@ -31,8 +42,17 @@ def stack() -> Iterator[StackClone]:
 
 
 def version(clone: StackClone, build_id: str) -> dict[str, Any]:
-    """One version of ``rollout status``."""
-    versions = {v["build_id"]: v for v in clone.rollout_status()["versions"]}
+    """One version of ``rollout status``, which waits for a look at what was just done."""
+    return _version(clone.rollout_status(), build_id)
+
+
+def seen(clone: StackClone, build_id: str) -> dict[str, Any]:
+    """One version of the controller's last look, to wait for what it will see."""
+    return _version(clone.api_status(), build_id)
+
+
+def _version(status: dict[str, Any], build_id: str) -> dict[str, Any]:
+    versions = {v["build_id"]: v for v in status["versions"]}
     found: dict[str, Any] = versions[build_id]
     return found
 
@@ -61,6 +81,28 @@ def query(clone: StackClone, expression: str, seconds_ago: float = 0) -> dict[st
     }
 
 
+def get(clone: StackClone, path: str) -> Any:
+    """The data of an answer of Prometheus's API."""
+    answer = httpx.get(f"http://127.0.0.1:{clone.ports['PROMETHEUS_PORT']}/api/v1/{path}")
+    answer.raise_for_status()
+    return answer.json()["data"]
+
+
+def rules_are_sound(clone: StackClone) -> bool:
+    """Whether every rule was evaluated without an error just now, and in less than 200 ms."""
+    rules = [rule for group in get(clone, "rules")["groups"] for rule in group["rules"]]
+    assert {rule["name"] for rule in rules} >= alerts().keys()
+    bad = [rule for rule in rules if rule["health"] != "ok" or rule["evaluationTime"] > 0.2]
+    assert not bad, bad
+    return True
+
+
+def exported_to_alerts() -> set[str]:
+    """The names of all series of the exporter and the controller that an alert reads."""
+    selector = re.compile(r'([a-z_]+)\{[^}]*job="(?:exporter|rollout)"')
+    return {name for each in alerts().values() for name in selector.findall(each.expression)}
+
+
 def runs(clone: StackClone, query: str) -> int:
     """How many runs the server counts."""
     done = clone.python("-m", "rollout", "launch", "temporal", "workflow", "count",
@@ -72,7 +114,13 @@ def runs(clone: StackClone, query: str) -> int:
 
 
 def test_the_switchover(stack: StackClone) -> None:
-    """v2 takes over step by step, v1 drains and is stopped; no run fails, and none crosses."""
+    """v2 takes over step by step, v1 drains and is stopped; no run fails, and none crosses.
+
+    Whatever the dashboards ask meanwhile is answered. Nor does any alert fire, but the one that
+    says that v1 was stopped too early.
+    """
+    began = time.time()
+    dashboards = LiveLint(f"http://127.0.0.1:{stack.ports['PROMETHEUS_PORT']}")
     eventually(lambda: stack.api_status()["ramping"], seconds=40)
     before = time.time()
 
@@ -83,14 +131,17 @@ def test_the_switchover(stack: StackClone) -> None:
     eventually(lambda: stack.api_status()["current"] == "v2", seconds=60)
     waiting = version(stack, "v1")["open_runs"]
     assert waiting > 0
+    dashboards.look()
+    stopped_at = time.time()
     stack.supervisorctl("stop", "worker-v1")
     assert "open on v1" in against(stack, "v1")["open_runs"]
     assert version(stack, "v1")["process"] == "STOPPED"
-    eventually(lambda: version(stack, "v1")["workers"] == 0, seconds=20)
+    eventually(lambda: seen(stack, "v1")["workers"] == 0, seconds=20)
     assert version(stack, "v1")["open_runs"] > 0
     stack.supervisorctl("start", "worker-v1")
+    back_at = time.time() + 10  # until its worker polls and is scraped
 
-    eventually(lambda: version(stack, "v1")["safe_to_stop"], seconds=60)
+    eventually(lambda: seen(stack, "v1")["safe_to_stop"], seconds=60)
     assert version(stack, "v1")["status"] == "drained"
     stopped = stack.supervisorctl("stop", "worker-v1")
     assert "worker-v1: stopped" in stopped.stdout
@@ -105,6 +156,8 @@ def test_the_switchover(stack: StackClone) -> None:
     assert late["v2"] > 3 * late.get("v1", 0)
     eventually(lambda: query(stack, 'up{job="worker"}')["v1"] == 0, seconds=10)
     assert query(stack, 'up{job="worker"}')["v2"] == 1
+    dashboards.look()
+    assert dashboards.problems() == []
     safe = "temporal_worker_deployment_version_safe_to_stop"
     assert query(stack, safe) == {"v1": 1, "v2": 0}
 
@@ -112,7 +165,35 @@ def test_the_switchover(stack: StackClone) -> None:
     assert {dict(labels)["outcome"] for labels in finished} == {"completed"}
     assert counted(stack, "client_version_crossings_total") == 0
     assert runs(stack, "ExecutionStatus != 'Running' AND ExecutionStatus != 'Completed'") == 0
+
+    told = fired(f"http://127.0.0.1:{stack.ports['PROMETHEUS_PORT']}", began - 60)
+    too_early = told.pop(("RunsWithoutWorker", "v1"), [])
+    assert {each for each, _ in told} <= OF_A_BUSY_MACHINE, told
+    eventually(lambda: rules_are_sound(stack), seconds=20)
+    names = get(stack, "label/__name__/values")
+    assert exported_to_alerts() - set(names) <= NOT_IN_THIS_STACK
+    assert all(stopped_at < at < back_at for at in too_early), (stopped_at, too_early, back_at)
     stack.supervisorctl("start", "worker-v1")
+    the_report_tells_of_it(stack)
+
+
+def the_report_tells_of_it(stack: StackClone) -> None:
+    """The one that was left at its end, and one made now."""
+    assert list((stack.root / "var/reports").glob("*/*-complete.html"))
+    asked = stack.python("-m", "rollout", "report", "--since", "10m", "--json")
+    report = json.loads(asked.stdout.splitlines()[-1])
+    assert (report["outcome"], report["missing"], report["failed"]) == ("complete", [], [])
+    drawn = {(curve["kind"], curve["build_id"]) for curve in report["curves"]}
+    assert {(kind, "v2") for kind in ("meant", "real", "open", "p95")} <= drawn
+    assert ("open", "v1") in drawn
+    figures = {f["build_id"]: f for f in report["figures"] if f["part"] == "during"}
+    for build_id in ("v1", "v2"):
+        assert figures[build_id]["completed"] > 10
+        assert figures[build_id]["failed"] == 0
+        assert 0 < figures[build_id]["p50"] <= figures[build_id]["p95"]
+        assert figures[build_id]["activity_failures"] == 0
+    told = {event["name"] for event in report["events"]}
+    assert {"routing.ramp-set", "process.stopped", "verdict.safe", "version.drained"} <= told
 
 
 def test_a_version_comes_and_goes(stack: StackClone) -> None:
@@ -125,7 +206,7 @@ def test_a_version_comes_and_goes(stack: StackClone) -> None:
     file = stack.write("workers/programs/worker-v1.1.ini", new)
     assert "added process group" in stack.supervisorctl("update", "worker-v1.1").stdout
     eventually(lambda: query(stack, 'up{job="worker"}').get("v1.1") == 1, seconds=15)
-    eventually(lambda: version(stack, "v1.1")["status"] == "inactive")
+    eventually(lambda: seen(stack, "v1.1")["status"] == "inactive")
     file.unlink()
     assert "removed process group" in stack.supervisorctl("update", "worker-v1.1").stdout
     eventually(lambda: "v1.1" not in query(stack, 'up{job="worker"}'), seconds=10)
@@ -160,8 +241,8 @@ def test_anything_may_be_killed(stack: StackClone) -> None:
 
 
 def pid_of(stack: StackClone, name: str) -> int:
-    """A program's process id."""
-    return int(stack.supervisorctl("pid", name).stdout)
+    """A program's process id; 0 while it does not run."""
+    return pids_by_name(stack.socket)[name]
 
 
 def is_running_anew(stack: StackClone, name: str, before: int) -> Callable[[], bool]:

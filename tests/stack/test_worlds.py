@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from rollout.base.settings import ROOT
 from tests.support.fleet_stack import FleetStack
+from tests.support.forking import run_forked
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually
 from tests.support.worker_process import worker
@@ -52,20 +51,13 @@ class Stack:
 
     def rollout(self, *words: str, **environ: str) -> tuple[int, str, str]:
         """Run the command in a shell that says ``environ``: exit code, stdout, stderr."""
-        done = subprocess.run(
-            [sys.executable, "-m", "rollout", *words],
-            cwd=self.folder,
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(ROOT),
-                "ROLLOUT_HOME": str(self.folder),
-                **environ,
-            },
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "ROLLOUT_HOME": str(self.folder),
+            **environ,
+        }
+        done = run_forked(["rollout", *words], cwd=self.folder, env=env, timeout=60)
         return done.returncode, done.stdout, done.stderr
 
 

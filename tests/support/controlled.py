@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.support.temporal_server import DevServer
+from tests.support.temporal_server import DevServer, free_port
+from tests.support.told import told
 from tests.support.waiting import eventually
 from tests.support.worker_process import Command, environ, python, run, worker
 
@@ -48,15 +49,16 @@ class Rollout:
         return command
 
     def start_controller(self, *flags: str, **settings: str) -> Command:
-        """Start a controller, with ``settings`` in its environment."""
-        words = python("rollout", "--config", str(self.file), "run", *flags)
+        """Start a controller, with ``settings`` in its environment; `told` is what it tells."""
+        port = () if "--metrics-port" in flags else ("--metrics-port", str(free_port()))
+        words = python("rollout", "--config", str(self.file), "run", *port, *flags)
         command = Command(words, environ(self.server, **settings), self._folder)
         self._stack.callback(command.end)
         return command
 
-    def command(self, *words: str) -> tuple[int, str, str]:
-        """Run a rollout command: exit code, stdout, stderr."""
-        result = run(self.server, "rollout", "--config", str(self.file), *words)
+    def command(self, *words: str, **settings: str) -> tuple[int, str, str]:
+        """Run a rollout command with ``settings`` in its environment: exit code, stdout, stderr."""
+        result = run(self.server, "rollout", "--config", str(self.file), *words, **settings)
         return result.returncode, result.stdout, result.stderr
 
     def status(self) -> dict[str, Any]:
@@ -65,6 +67,10 @@ class Rollout:
         assert code == 0, stderr
         parsed: dict[str, Any] = json.loads(stdout)
         return parsed
+
+    def told(self) -> dict[str, Any]:
+        """The same of the controller's last look, to wait for what it will see."""
+        return told(self.name)
 
     def close(self) -> None:
         """End every process."""

@@ -9,6 +9,7 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
@@ -25,7 +26,7 @@ class Wait:
         self._told = False
 
     @workflow.run
-    async def run(self) -> None:
+    async def run(self, _given: str = "") -> None:
         """Wait for the signal."""
         await workflow.wait_condition(lambda: self._told)
 
@@ -35,7 +36,7 @@ class Wait:
         self._told = True
 
 
-async def connect(server: DevServer) -> Client:
+async def connect(server: DevServer, codec: PayloadCodec | None = None) -> Client:
     """A client whose workers beat every second.
 
     Those of one client beat together, the first time an interval late.
@@ -43,7 +44,8 @@ async def connect(server: DevServer) -> Client:
     runtime = Runtime(
         telemetry=TelemetryConfig(logging=None), worker_heartbeat_interval=timedelta(seconds=1)
     )
-    return await Client.connect(server.address, runtime=runtime)
+    converter = DataConverter(payload_codec=codec)
+    return await Client.connect(server.address, runtime=runtime, data_converter=converter)
 
 
 @asynccontextmanager
@@ -64,7 +66,6 @@ async def foreign_worker(
         max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
         max_cached_workflows=0 if max_concurrent_workflow_tasks == 1 else 1000,
         workflow_runner=UnsandboxedWorkflowRunner(),
-        debug_mode=True,  # which leaves a workflow that blocks alone
         deployment_config=WorkerDeploymentConfig(
             version=WorkerDeploymentVersion(deployment, build_id),
             use_worker_versioning=True,

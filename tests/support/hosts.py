@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout.base.settings import ROOT
-from tests.support.supervisord import PrivateSupervisord
+from tests.support.supervisord import PrivateSupervisord, states
 from tests.support.temporal_server import free_port
 from tests.support.worker_process import python
 
@@ -77,8 +77,7 @@ class WorkerHost(PrivateSupervisord):
 
     def states(self) -> Mapping[str, str]:
         """The state of each program."""
-        lines = self.ctl("status").stdout.splitlines()
-        return {line.split()[0]: line.split()[1] for line in lines if len(line.split()) > 1}
+        return states(self.socket)
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run ``rollout WORDS`` on this host."""

@@ -140,7 +140,10 @@ class Buy:
 
 WORKFLOWS = [Buy]
 ACTIVITIES = [charge, pool]
-TASK_QUEUES = [name for name in os.environ.get("OWN_QUEUES", "").split() if name]
+TASK_QUEUES = {
+    **{name: [Buy, charge, pool] for name in os.environ.get("OWN_QUEUES", "").split() if name},
+    **{name: [charge] for name in os.environ.get("OWN_CHARGES", "").split() if name},
+}
 
 
 def client_options() -> dict[str, Any]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from rollout.base.settings import PORTS
-from tests.support.supervisord import PrivateSupervisord
+from tests.support.forking import run_forked
+from tests.support.supervisord import PrivateSupervisord, states
 from tests.support.temporal_server import DevServer
+from tests.support.told import told
 from tests.support.waiting import eventually
 
 __all__ = ["OwnHome"]
@@ -92,16 +94,16 @@ class OwnHome:
         """The document of ``rollout status --json``."""
         return json.loads(self._run(self.folder, self.environ, "status", "--json", *words).stdout)
 
+    def told(self, deployment: str) -> dict[str, Any]:
+        """The same of the controller's last look, to wait for what it will see."""
+        return told(deployment, self.folder / "var")
+
     def update(self, *programs: str) -> None:
         """``supervisorctl update``, as `init` says; then they run."""
         assert self.supervisord.ctl("update", *programs).returncode == 0
 
-        def all_run() -> bool:
-            return self.supervisord.ctl("status", *programs).stdout.count("RUNNING") == len(
-                programs
-            )
-
-        eventually(all_run)
+        wanted = dict.fromkeys(programs, "RUNNING")
+        eventually(lambda: wanted.items() <= states(self.supervisord.socket).items())
 
     def release(self, build_id: str) -> Path:
         """A release folder with the worker in it."""
@@ -127,15 +129,13 @@ class OwnHome:
     def _run(
         self, folder: Path, environ: Mapping[str, str], *words: str, code: int = 0
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [self.python, "-m", "rollout", *words],
-            cwd=folder,
-            env=dict(environ),
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
+        if self.python == sys.executable:
+            done = run_forked(["rollout", *words], cwd=folder, env=environ, timeout=90)
+        else:
+            done = subprocess.run(
+                [self.python, "-m", "rollout", *words], cwd=folder, env=dict(environ),
+                capture_output=True, text=True, timeout=90, check=False,
+            )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
         return done
 

@@ -21,7 +21,7 @@ from rollout.base.settings import ROOT, TOOLS_DIR
 from tests.support.temporal_server import free_port
 from tests.support.waiting import eventually
 
-__all__ = ["Prometheus", "expositions", "tool"]
+__all__ = ["Prometheus", "expositions", "fired", "reopened", "tool"]
 
 _METRICS = ROOT / "metrics"
 
@@ -103,6 +103,7 @@ class Prometheus:
                     tool("prometheus"),
                     f"--config.file={metrics / 'prometheus.yml'}",
                     f"--storage.tsdb.path={self._folder / 'data'}",
+                    "--rules.alert.resend-delay=2s",  # an Alertmanager may come later
                     f"--web.listen-address={self.url.removeprefix('http://')}",
                 ],
                 stdout=log,
@@ -134,3 +135,60 @@ class Prometheus:
             return httpx.get(f"{self.url}/-/ready").status_code == 200
         except httpx.TransportError:
             return False
+
+
+def fired(url: str, since: float) -> dict[tuple[str, str], list[float]]:
+    """When each alert has fired since ``since``, by its name and build (or process, or nothing).
+
+    Times are seconds since 1970, two seconds apart.
+    """
+    answer = httpx.get(
+        f"{url}/api/v1/query_range",
+        params={
+            "query": 'ALERTS{alertstate="firing"}',
+            "start": since,
+            "end": time.time(),
+            "step": 2,
+        },
+        timeout=10,
+    )
+    answer.raise_for_status()
+    found: dict[tuple[str, str], list[float]] = {}
+    for series in answer.json()["data"]["result"]:
+        labels = series["metric"]
+        of = labels.get("build_id") or labels.get("name") or ""
+        times = [float(at) for at, _ in series["values"]]
+        found.setdefault((labels["alertname"], of), []).extend(times)
+    return found
+
+
+@contextmanager
+def reopened(data: Path, folder: Path) -> Iterator[str]:
+    """The address of a Prometheus that serves what another has left in ``data``."""
+    config = folder / "nothing.yml"
+    config.write_text("global: {}\n")
+    url = f"http://127.0.0.1:{free_port()}"
+    process = subprocess.Popen(
+        [
+            tool("prometheus"),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={data}",
+            f"--web.listen-address={url.removeprefix('http://')}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def ready() -> bool:
+        assert process.poll() is None
+        try:
+            return httpx.get(f"{url}/-/ready").is_success
+        except httpx.TransportError:
+            return False
+
+    try:
+        eventually(ready, seconds=30)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)

@@ -7,13 +7,19 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import closing
 from pathlib import Path
+from typing import Any
+from xmlrpc.client import ServerProxy
+
+from supervisor.xmlrpc import SupervisorTransport
 
 from rollout.base.settings import VENV_BIN
+from rollout.supervision.programs import namespec
 from rollout.supervision.rpc import Supervisor
 from tests.support.waiting import eventually
 
-__all__ = ["PrivateSupervisord"]
+__all__ = ["PrivateSupervisord", "pids_by_name", "states"]
 
 _CONFIG = """\
 [supervisord]
@@ -99,7 +105,7 @@ class PrivateSupervisord:
 
     def pid(self, name: str) -> int:
         """The process id of the running program ``name``."""
-        return int(self.ctl("pid", name).stdout)
+        return pids_by_name(self.socket)[name]
 
     def log(self, name: str = "supervisord") -> str:
         """What ``NAME.log`` in the folder says."""
@@ -107,3 +113,23 @@ class PrivateSupervisord:
 
     def _file(self, name: str) -> Path:
         return (self.folder / self.included).with_stem(name)
+
+
+def states(socket: Path) -> dict[str, str]:
+    """The state of each process, by what `supervisorctl status` calls it, without starting that.
+
+    Raises `OSError` where no supervisord answers.
+    """
+    return {name: info["statename"] for name, info in _processes(socket).items()}
+
+
+def pids_by_name(socket: Path) -> dict[str, int]:
+    """The process id of each process, as `states`; 0 of one that does not run."""
+    return {name: info["pid"] for name, info in _processes(socket).items()}
+
+
+def _processes(socket: Path) -> dict[str, Any]:
+    transport = SupervisorTransport(serverurl=f"unix://{socket}")
+    with closing(transport), ServerProxy("http://127.0.0.1", transport) as proxy:
+        infos: Any = proxy.supervisor.getAllProcessInfo()
+    return {namespec(each["group"], each["name"]): each for each in infos}

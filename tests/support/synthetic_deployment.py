@@ -6,6 +6,7 @@ when a version drains, and what is refused.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -22,6 +23,7 @@ from rollout.core.actions import (
     MoveRuns,
     Plan,
     RemoveProgram,
+    ScaleProgram,
     SetCurrent,
     SetRamp,
     StartGate,
@@ -32,7 +34,15 @@ from rollout.core.actions import (
 from rollout.core.config import RolloutConfig
 from rollout.core.config_file import parse
 from rollout.core.held import Held
-from rollout.core.observation import BuildSample, GateRun, Measurements, Observation, Ramp, Version
+from rollout.core.observation import (
+    BuildSample,
+    GateRun,
+    Measurements,
+    Observation,
+    Processes,
+    Ramp,
+    Version,
+)
 from rollout.core.plan import plan
 from rollout.core.verdict import safe_to_stop
 from rollout.core.zeros import zeros
@@ -55,7 +65,7 @@ def config(
     more: str = "",
 ) -> RolloutConfig:
     """The shipped pace, towards ``target``; ``more`` is added to the file."""
-    return parse(
+    return _parsed(
         f"""
         [deployment]
         name = "d"
@@ -73,6 +83,12 @@ def config(
         {more}
         """
     )
+
+
+@functools.cache
+def _parsed(text: str) -> RolloutConfig:
+    """Read once: properties ask for the same few thousands of times."""
+    return parse(text)
 
 
 def version(build_id: str, status: str = "inactive", **known: object) -> Version:
@@ -143,8 +159,7 @@ class SyntheticDeployment:
         self.state = replace(
             self.state,
             versions=tuple(
-                replace(v, **values) if v.build_id == build_id else v  # type: ignore[arg-type]
-                for v in self.state.versions
+                _with(v, values) if v.build_id == build_id else v for v in self.state.versions
             ),
         )
 
@@ -153,8 +168,10 @@ class SyntheticDeployment:
         self._settle()
         counts = {v.build_id: v.holding for v in self.state.versions}
         self.zeros = zeros(self.zeros, counts, self.now)
-        for build_id in counts:
-            self.change(build_id, zero_since=self.zeros.get(build_id))
+        versions = (
+            _with(v, {"zero_since": self.zeros.get(v.build_id)}) for v in self.state.versions
+        )
+        self.state = replace(self.state, versions=tuple(versions))
         measurements = None
         if self.state.ramping and self.state.current:
             measurements = self.measure(target, self.state.current)
@@ -187,7 +204,9 @@ class SyntheticDeployment:
                 self.state = replace(self.state, manager=ME)
             case SetCurrent() | SetRamp() | ClearRamp():
                 self._apply_routing(action)
-            case StopProgram() | StartProgram() | RemoveProgram() | DeleteVersion():
+            case (
+                StopProgram() | StartProgram() | ScaleProgram() | RemoveProgram() | DeleteVersion()
+            ):
                 self._apply_to_program(action)
             case Declare() | JoinSet():
                 self._apply_declaration(action)
@@ -242,7 +261,7 @@ class SyntheticDeployment:
             self.change(build_id, first_activated_at=self.now)
 
     def _apply_to_program(
-        self, action: StopProgram | StartProgram | RemoveProgram | DeleteVersion
+        self, action: StopProgram | StartProgram | ScaleProgram | RemoveProgram | DeleteVersion
     ) -> None:
         target = action.build_id
         match action:
@@ -252,6 +271,9 @@ class SyntheticDeployment:
                 self.change(build_id, process="STOPPED", workers=0)
             case StartProgram(build_id):
                 self.change(build_id, process="RUNNING", workers=1)
+            case ScaleProgram(build_id, number):
+                here = Processes(number, number, number)
+                self.change(build_id, processes=here, worker_processes={"here": number})
             case RemoveProgram(build_id):
                 assert self.state.version(build_id).process == "STOPPED"
                 self.change(build_id, process=None)
@@ -275,3 +297,10 @@ class SyntheticDeployment:
             if status != version.status:
                 since = self.now if status == "drained" else None
                 self.change(version.build_id, status=status, drained_since=since)
+
+
+def _with(version: Version, values: Mapping[str, object]) -> Version:
+    """``version`` with other ``values``; itself where they are its own."""
+    if all(getattr(version, name) == value for name, value in values.items()):
+        return version
+    return replace(version, **values)  # type: ignore[arg-type]

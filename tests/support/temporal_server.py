@@ -48,6 +48,7 @@ class DevServer:
         self.folder = folder
         self.port = free_port()
         self.ui_port = free_port()
+        self.metrics_port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.log_file = folder / "temporal.log"
         self._flags = flags
@@ -115,7 +116,11 @@ class DevServer:
         ini = configparser.RawConfigParser()
         ini.read(_PROGRAM_FILE)
         words = shlex.split(ini["program:temporal"]["command"])
-        ports = {"TEMPORAL_PORT": str(self.port), "TEMPORAL_UI_PORT": str(self.ui_port)}
+        ports = {
+            "TEMPORAL_PORT": str(self.port),
+            "TEMPORAL_UI_PORT": str(self.ui_port),
+            "TEMPORAL_METRICS_PORT": str(self.metrics_port),
+        }
         command = [expand(word, ports) for word in words[words.index("temporal") :]]
         command[0] = str(_TEMPORAL)
         command[command.index("--db-filename") + 1] = str(self.folder / "temporal.db")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout.base.settings import ROOT
+from tests.support.forking import Forked, run_forked
 from tests.support.temporal_server import DevServer
 
 __all__ = ["Command", "python", "run", "worker"]
@@ -25,10 +26,14 @@ class Command:
         self, words: list[str], environ: dict[str, str], folder: Path, cwd: Path = ROOT
     ) -> None:
         self.log_file = folder / f"{os.urandom(4).hex()}.log"
+        self._process: Forked | subprocess.Popen[bytes]
         with self.log_file.open("wb") as log:
-            self._process = subprocess.Popen(
-                words, cwd=cwd, env=environ, stdout=log, stderr=subprocess.STDOUT
-            )
+            if words[:2] == [sys.executable, "-m"]:
+                self._process = Forked(words[2:], cwd=cwd, env=environ, out=log, err=log)
+            else:
+                self._process = subprocess.Popen(
+                    words, cwd=cwd, env=environ, stdout=log, stderr=subprocess.STDOUT
+                )
 
     @property
     def returncode(self) -> int | None:
@@ -59,7 +64,7 @@ class Command:
         """Make sure that it is gone."""
         if self._process.poll() is None:
             self._process.kill()
-            self._process.wait()
+            self._process.wait(30)
 
 
 def python(*words: str) -> list[str]:
@@ -74,15 +79,8 @@ def environ(server: DevServer, **more: str) -> dict[str, str]:
 
 def run(server: DevServer, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run one of our modules to its end; what it says is text, as for a person."""
-    return subprocess.run(
-        python(*words),
-        cwd=ROOT,
-        env=environ(server, **{"LOG_FORMAT": "console", **more}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    env = environ(server, **{"LOG_FORMAT": "console", **more})
+    return run_forked(words, cwd=ROOT, env=env, timeout=60)
 
 
 @contextmanager

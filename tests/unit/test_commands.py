@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,9 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from temporalio.service import RPCError, RPCStatusCode
 
 from rollout import __version__
-from rollout.base.exit import Misuse
+from rollout.base.exit import Failure, Misuse
 from rollout.base.settings import ROOT
 from rollout.commands.answers import answered, hand_out
 from rollout.commands.command_table import COMMANDS, command_parser, dispatch
@@ -34,6 +36,29 @@ def config(tmp_path: Path) -> Path:
     file = tmp_path / "rollout.toml"
     file.write_text(CONFIG)
     return file
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (
+            RPCStatusCode.CANCELLED,
+            "the server did not answer (gone): what was asked for may have been",
+        ),
+        (RPCStatusCode.PERMISSION_DENIED, "the server refused: gone"),
+    ],
+)
+def test_a_call_that_fails_anywhere(
+    monkeypatch: pytest.MonkeyPatch, config: Path, status: RPCStatusCode, told: str
+) -> None:
+    """Wherever a command is when a call fails, it ends with a sentence: a timeout is no refusal."""
+
+    async def call(_: object) -> int:
+        raise RPCError("gone", status, b"")
+
+    monkeypatch.setattr("rollout.commands.list._list", call)
+    with pytest.raises(Failure, match=re.escape(told)):
+        dispatch(["--config", str(config), "list"])
 
 
 class TestDeployment:

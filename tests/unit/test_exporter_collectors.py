@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -14,9 +15,16 @@ from prometheus_client.registry import Collector
 
 from rollout.core.observation import Observation, Ramp, Version
 from rollout.exporter.deployment import STALE_AFTER, DeploymentMetrics
+from rollout.exporter.folders import FolderMetrics
 from rollout.exporter.listener import Event, listen, parse_tokens
 from rollout.exporter.processes import ProcessMetrics
-from rollout.exporter.targets import stack_targets, worker_targets, write_if_changed
+from rollout.exporter.targets import (
+    alertmanagers,
+    stack_targets,
+    temporal_targets,
+    worker_targets,
+    write_if_changed,
+)
 from rollout.supervision.programs import Program
 from rollout.supervision.rpc import Process
 from tests.support.scrape import Labels, Series, labels, parse
@@ -156,6 +164,51 @@ class TestDeploymentMetrics:
         drained_since = (NOW - timedelta(minutes=1)).timestamp()
         assert found[f"{prefix}_drained_since_seconds"] == {version_labels("v0"): drained_since}
 
+    def test_what_speaks_against_stopping_a_version(self) -> None:
+        """Each version that is not safe to stop has its first point; one that is has none."""
+        metrics = DeploymentMetrics("greetings", now=lambda: NOW)
+        metrics.saw(observation(), "v2")
+        assert series(metrics)["temporal_worker_deployment_version_stop_objection"] == {
+            version_labels("v1", check="routing"): 1.0,
+            version_labels("v2", check="routing"): 1.0,
+            version_labels("v3", check="server_status"): 1.0,
+        }
+
+    def test_what_is_not_of_one_version(self) -> None:
+        """Runs that wait or are stranded, versions, skewed clocks; unknown ones have no series."""
+        metrics = DeploymentMetrics("greetings", now=lambda: NOW)
+        metrics.saw(
+            observation(
+                stuck=None, elsewhere={"v9": 3, "v8": 1}, skewed=("w",), routing_settled=False
+            ),
+            "v2",
+        )
+        found, of = series(metrics), labels(**LABELS)
+        prefix = "temporal_worker_deployment"
+        assert found[f"{prefix}_unassigned_runs"] == {of: 0.0}
+        assert f"{prefix}_stuck_runs" not in found
+        assert found[f"{prefix}_stranded_runs"] == {of: 4.0}
+        assert found[f"{prefix}_versions"] == {of: 3.0}
+        assert found[f"{prefix}_routing_settled"] == {of: 0.0}
+        assert found[f"{prefix}_skewed_clocks"] == {of: 1.0}
+
+    def test_a_version_that_gets_far_less_than_meant(self) -> None:
+        """Those that new runs are meant for say whether they fall short, beyond chance."""
+        metrics = DeploymentMetrics("greetings", now=lambda: NOW)
+        short = (
+            Version("v1", "current", started=500, backlog=0),
+            Version("v2", "ramping", started=0, backlog=40, open_runs=7, open_pinned=5),
+        )
+        metrics.saw(observation(ramping=Ramp("v2", 50.0), versions=short), "v2")
+        found = series(metrics)
+        assert found["temporal_worker_deployment_version_falls_short"] == {
+            version_labels("v1"): 0.0,
+            version_labels("v2"): 1.0,
+        }
+        assert found["temporal_worker_deployment_version_open_pinned_workflows"] == {
+            version_labels("v2"): 5.0
+        }
+
     def test_routing_changes_carry_the_time_and_the_version_that_took_the_place(self) -> None:
         """A routing change is a time per kind; one that left the place empty has no build id."""
         metrics = DeploymentMetrics("greetings", now=lambda: NOW)
@@ -164,11 +217,11 @@ class TestDeploymentMetrics:
         ramping = (NOW - timedelta(seconds=30)).timestamp()
         metrics.saw(observation(), "v2")
         assert series(metrics)[name] == {
-            version_labels("v1", kind="current"): current,
-            version_labels("v2", kind="ramping"): ramping,
+            version_labels("v1", kind="current", percentage="100"): current,
+            version_labels("v2", kind="ramping", percentage="10"): ramping,
         }
         metrics.saw(observation(ramping=None), "v2")
-        assert version_labels("", kind="ramping") in series(metrics)[name]
+        assert version_labels("", kind="ramping", percentage="0") in series(metrics)[name]
 
     def test_one_failed_read_leaves_no_gap_but_says_so(self) -> None:
         """After a read that failed `up` is 0 at once, and the versions stay for a while."""
@@ -246,6 +299,19 @@ class TestProcessMetrics:
             {expected} if expected else set()
         )
 
+    def test_memory_and_time_are_of_what_runs(self) -> None:
+        """The memory and processor time of a process that runs; one that is gone has neither."""
+        metrics = ProcessMetrics()
+        gone = process("gone", pid=None, stopped_at=NOW)
+        metrics.saw([process(pid=os.getpid()), gone, process("b", pid=2**22)])
+        found, of = series(metrics), labels(name="web", group="web")
+        assert found["supervisord_process_stop_time_seconds"] == {
+            labels(name="gone", group="gone"): NOW.timestamp()
+        }
+        assert list(found["supervisord_process_resident_memory_bytes"]) == [of]
+        assert found["supervisord_process_resident_memory_bytes"][of] > 1e6
+        assert found["supervisord_process_cpu_seconds_total"][of] > 0
+
     def test_without_supervisord_there_is_only_up_zero(self) -> None:
         """Nothing is claimed of processes while supervisord does not answer."""
         metrics = ProcessMetrics()
@@ -260,6 +326,19 @@ class TestProcessMetrics:
         metrics.saw([process("b")])
         found = series(metrics)["supervisord_process_starts_total"]
         assert found == {labels(name="b", group="b"): 0.0}
+
+
+class TestFolderMetrics:
+    """The disk that the stack's data is on."""
+
+    def test_each_folder_has_its_room(self, tmp_path: Path) -> None:
+        """Free and whole size of the file system behind each folder; none where there is none."""
+        (tmp_path / "log").mkdir()
+        (tmp_path / "file").touch()
+        found, of = series(FolderMetrics(tmp_path)), labels(folder="log")
+        assert list(found["rollout_folder_free_bytes"]) == [of]
+        assert 0 <= found["rollout_folder_free_bytes"][of] < found["rollout_folder_size_bytes"][of]
+        assert series(FolderMetrics(tmp_path / "none")) == {}
 
 
 class TestListener:
@@ -354,11 +433,36 @@ class TestTargets:
     def test_the_rest_of_the_stack_is_found_by_what_it_runs(self) -> None:
         """Exporter, load, Prometheus and rollout are targets, each under its job's name."""
         assert stack_targets(self.programs()) == [
-            {"targets": ["127.0.0.1:9192"], "labels": {"job": "exporter"}},
-            {"targets": ["127.0.0.1:9191"], "labels": {"job": "load"}},
-            {"targets": ["127.0.0.1:9090"], "labels": {"job": "prometheus"}},
-            {"targets": ["127.0.0.1:9193"], "labels": {"job": "rollout"}},
+            {"targets": [address], "labels": {"job": job, "program": job}}
+            for address, job in (
+                ("127.0.0.1:9192", "exporter"),
+                ("127.0.0.1:9191", "load"),
+                ("127.0.0.1:9090", "prometheus"),
+                ("127.0.0.1:9193", "rollout"),
+            )
         ]
+
+    def test_temporal_is_a_target_of_its_own(self) -> None:
+        """In a file of its own, for it is scraped less often; not where it serves no metrics."""
+        words = "temporal server start-dev --port 7233 --metrics-port 9190"
+        program, mute = Program("t", "t", words), Program("m", "m", "temporal server start-dev")
+
+        assert temporal_targets([program, mute]) == [
+            {"targets": ["127.0.0.1:9190"], "labels": {"job": "temporal", "program": "t"}}
+        ]
+        assert stack_targets([program]) == []
+
+    def test_alerts_go_to_each_alertmanager(self) -> None:
+        """One that supervisord runs is where Prometheus sends alerts, and scraped as well."""
+        words = "alertmanager --web.listen-address=127.0.0.1:9093"
+        programs = [*self.programs(), Program("alerts", "alerts", words)]
+
+        assert alertmanagers(self.programs()) == []
+        assert alertmanagers(programs) == [{"targets": ["127.0.0.1:9093"], "labels": {}}]
+        assert {
+            "targets": ["127.0.0.1:9093"],
+            "labels": {"job": "alertmanager", "program": "alerts"},
+        } in stack_targets(programs)
 
     def test_a_file_is_written_only_when_it_changes(self, tmp_path: Path) -> None:
         """The same targets again leave the file alone, and no temporary file stays behind."""

@@ -17,13 +17,14 @@ from pathlib import Path
 import pytest
 
 from rollout.base.exit import Failure
-from rollout.base.files import alone, alone_patiently, is_locked, replace
+from rollout.base.files import replace
+from rollout.base.locks import alone, alone_patiently, is_locked
 from tests.support.waiting import eventually
 
 _HOLDER = """
 import sys, time
 from pathlib import Path
-from rollout.base.files import alone
+from rollout.base.locks import alone
 with alone(Path(sys.argv[1]), "taken"):
     print("held", flush=True)
     time.sleep(60)

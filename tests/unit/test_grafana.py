@@ -1,22 +1,31 @@
-"""The dashboard's JSON, judged as Grafana and its readers will."""
+"""The dashboards' JSON, judged as Grafana and its readers will."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from rollout.base.settings import ROOT
+from rollout.core.actions import Phase
+from rollout.core.verdict import safe_to_stop
+from tests.support.dashboard_lint import EXCEPTIONS, lint
+from tests.support.dashboards import BOARDS, FOLDER, panels
+from tests.support.grafana_schema import EXCEPTIONS as EXTRAS
+from tests.support.grafana_schema import SCHEMAS, unknown
+from tests.support.synthetic_deployment import T0, seen, version
 
-FOLDER = ROOT / "grafana" / "dashboards"
-BOARD: dict[str, Any] = json.loads((FOLDER / "switchover.json").read_text())
-PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
+PANELS = [(name, panel) for name, board in BOARDS.items() for panel in panels(board)]
+
+NO_NAMESPACE = {"temporal_worker_deployment_up", "rollout_observation_age_seconds"}
+"""What there is before anything was seen in one."""
 
 needs_sdk = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="grafana-foundation-sdk needs Python 3.11"
@@ -32,9 +41,11 @@ class TestSource:
         done = _source("--check")
 
         assert done.returncode == 0, done.stderr
+        assert set(BOARDS) == {"stack", "switchover", "workers"}
 
     def test_a_difference_is_told_and_mended(self, tmp_path: Path) -> None:
         """--check fails on a file that was edited by hand, and without it the file is restored."""
+        shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
         edited = tmp_path / "switchover.json"
         edited.write_text("{}\n")
 
@@ -52,13 +63,32 @@ class TestSource:
 class TestProvisioning:
     """What Grafana finds when it starts."""
 
-    def test_every_query_asks_the_provisioned_datasource(self) -> None:
-        """A dashboard that names another uid than the datasource has would show nothing."""
-        text = (ROOT / "grafana/provisioning/datasources/prometheus.yaml").read_text()
-        provisioned = re.findall(r"^ +uid: (\w+)", text, re.MULTILINE)
-        used = {uid for _, uid in _values(BOARD, "uid") if uid != BOARD["uid"]}
+    @pytest.mark.parametrize("name", BOARDS)
+    def test_the_datasource_is_chosen(self, name: str) -> None:
+        """Provisioned it is the default one, imported whichever the reader names."""
+        used = {uid for _, uid in _values(BOARDS[name], "uid") if uid != name}
 
-        assert [*used] == provisioned
+        assert used == {"${datasource}"}
+        assert (
+            "isDefault: true"
+            in (ROOT / "grafana/provisioning/datasources/prometheus.yaml").read_text()
+        )
+
+    @pytest.mark.parametrize("name", BOARDS)
+    def test_nothing_is_asked_for_that_an_import_would_not_know(self, name: str) -> None:
+        """A dashboard has an own uid, no id of a database, and no input that only an import has."""
+        board = BOARDS[name]
+
+        assert board["uid"] == name
+        assert not board.get("id")
+        assert "__inputs" not in board
+        assert board["schemaVersion"] >= 36
+
+    @pytest.mark.parametrize("version", SCHEMAS)
+    @pytest.mark.parametrize("name", BOARDS)
+    def test_grafana_s_schema_knows_all_of_it(self, name: str, version: str) -> None:
+        """What the schema that Grafana publishes does not name, it would ignore."""
+        assert unknown(version, BOARDS[name]) == {*EXTRAS}
 
     def test_no_address_or_path_is_fixed(self) -> None:
         """Address and folder come from the environment, as supervisord sets it."""
@@ -69,58 +99,119 @@ class TestProvisioning:
 
     def test_only_core_panels_are_used(self) -> None:
         """No plugin has to be installed."""
-        assert {panel["type"] for panel in PANELS} <= {
-            "timeseries",
-            "statetimeline",
-            "state-timeline",
-            "stat",
-        }
+        assert {panel["type"] for _, panel in PANELS} == {"timeseries", "state-timeline", "stat"}
 
 
 class TestPanels:
     """What a reader sees."""
 
-    def test_ids_are_unique(self) -> None:
-        """Grafana drops a panel whose id is taken."""
-        ids = [panel["id"] for panel in BOARD["panels"]]
+    @pytest.mark.parametrize("name", BOARDS)
+    def test_ids_and_titles_are_unique(self, name: str) -> None:
+        """Grafana drops a panel whose id is taken; a title tells its panel from every other one."""
+        every = [*BOARDS[name]["panels"], *_shut(BOARDS[name])]
+        for what in ("id", "title"):
+            values = [panel[what] for panel in every]
+            assert len(set(values)) == len(values)
 
-        assert len(set(ids)) == len(ids)
+    @pytest.mark.parametrize("name", BOARDS)
+    def test_panels_do_not_overlap_and_fit_the_grid(self, name: str) -> None:
+        """Each panel has a place of its own within the 24 columns, and no row ends with a gap."""
+        board = BOARDS[name]
+        for group in (board["panels"], _shut(board)):
+            for one, other in itertools.combinations(group, 2):
+                assert not _overlap(one["gridPos"], other["gridPos"]), (
+                    one["title"],
+                    other["title"],
+                )
+            widths: dict[int, int] = {}
+            for panel in group:
+                place = panel["gridPos"]
+                widths[place["y"]] = widths.get(place["y"], 0) + place["w"]
+            assert set(widths.values()) <= {24}
 
-    def test_titles_are_unique(self) -> None:
-        """A title tells its panel from every other one."""
-        titles = [panel["title"] for panel in BOARD["panels"]]
-
-        assert len(set(titles)) == len(titles)
-
-    def test_panels_do_not_overlap_and_fit_the_grid(self) -> None:
-        """Each panel has a place of its own within the 24 columns."""
-        for one, other in itertools.combinations(BOARD["panels"], 2):
-            assert not _overlap(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
-        for panel in BOARD["panels"]:
-            place = panel["gridPos"]
-            assert place["x"] + place["w"] <= 24, panel["title"]
-
-    @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-    def test_panel_explains_itself(self, panel: dict[str, Any]) -> None:
-        """A panel has a title, a description in sentences, a unit, and named queries."""
+    @pytest.mark.parametrize(("name", "panel"), PANELS, ids=lambda each: str(each)[:20])
+    def test_queries_have_letters_and_names(self, name: str, panel: dict[str, Any]) -> None:
+        """Without a letter of its own Grafana drops a query, without a legend nobody reads it."""
         references = [target["refId"] for target in panel["targets"]]
 
-        assert panel["title"]
-        assert panel["description"].endswith(".")
-        assert panel["fieldConfig"]["defaults"]["unit"]
-        assert references
-        assert len(set(references)) == len(references)
+        assert len(set(references)) == len(references), (name, panel["title"])
         assert all(target["legendFormat"] for target in panel["targets"])
 
-    @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-    def test_every_selector_names_its_job(self, panel: dict[str, Any]) -> None:
-        """The embedded server's own workers export the same names; recordings are filtered."""
+    @pytest.mark.parametrize("name", BOARDS)
+    def test_the_rules_of_grafanas_linter(self, name: str) -> None:
+        """They hold but for what is so on purpose, and each of these exceptions is needed."""
+        found = set(lint(name, BOARDS[name]))
+        excepted = {each for each in EXCEPTIONS if each.where.split(":")[0] == name}
+
+        assert found == excepted
+
+    @pytest.mark.parametrize(("name", "panel"), PANELS, ids=lambda each: str(each)[:20])
+    def test_everything_is_of_the_chosen_deployment(self, name: str, panel: dict[str, Any]) -> None:
+        """Whatever says of which deployment it is, is asked for the chosen one alone."""
         for target in panel["targets"]:
             for metric, labels in re.findall(
-                r"(?<![:\w])((?:temporal|supervisord|client|rollout)_\w+)(\{[^}]*\})?",
-                _selectors(target),
+                r"(?<![:\w])((?:temporal|rollout)_\w+)(\{[^}]*\})?", _ungrouped(target["expr"])
             ):
-                assert 'job="' in labels, metric
+                if metric.startswith("rollout_folder_") or metric == "rollout_throttled_total":
+                    continue  # of a machine, and of a process
+                assert 'deployment_name="$deployment"' in labels, (name, metric)
+                if metric not in NO_NAMESPACE:
+                    assert 'namespace="$namespace"' in labels, (name, metric)
+
+    def test_the_first_row_answers(self) -> None:
+        """In ten seconds: who gets new runs, how far the drain is, is it worse, may I stop it."""
+        board = BOARDS["switchover"]
+        first = [panel for panel in board["panels"] if panel["gridPos"]["y"] == 1]
+
+        assert [panel["title"] for panel in first] == [
+            "Target",
+            "Phase",
+            "Because of, for",
+            "Meant to get new runs",
+            "Really gets them",
+            "Runs left",
+            "Drained in",
+            "Worse than before?",
+            "May I stop it?",
+        ]
+
+    def test_each_point_of_the_evidence_has_its_words(self) -> None:
+        """What speaks against a stop is shown in words, whichever point of the verdict it is."""
+        verdict = safe_to_stop(seen(version("v1", "draining")), "v1", "v2", T0)
+        (target,) = _panel("switchover", "May I stop it?")["targets"]
+
+        for point in verdict.evidence:
+            assert f'check="{point.check}"' in target["expr"]
+
+    def test_the_demo_s_load_is_a_row_that_is_shut(self) -> None:
+        """Nobody's own workflows have it: outside of that row no panel asks for it."""
+        (row,) = [each for each in BOARDS["switchover"]["panels"] if each.get("collapsed")]
+        of_load = {panel["title"] for panel in row["panels"]}
+
+        for name, panel in PANELS:
+            asks = any("client_" in target["expr"] for target in panel["targets"])
+            assert asks == (panel["title"] in of_load), (name, panel["title"])
+
+    @pytest.mark.parametrize("name", BOARDS)
+    def test_links(self, name: str) -> None:
+        """To the other dashboards with all that was chosen, the controller's page, and Temporal."""
+        links = {link["title"]: link for link in BOARDS[name]["links"]}
+
+        assert links["Dashboards"]["tags"] == ["rollout"]
+        assert "rollout" in BOARDS[name]["tags"]
+        assert links["Dashboards"]["includeVars"]
+        assert links["Dashboards"]["keepTime"]
+        assert links["Controller's page"]["url"] == "http://${controller}/"
+        assert "${deployment:percentencode}" in links["Runs in Temporal"]["url"]
+
+    def test_a_build_leads_to_its_runs(self) -> None:
+        """From a build's series to its runs in Temporal's UI."""
+        (link,) = _panel("switchover", "Open runs")["fieldConfig"]["defaults"]["links"]
+
+        assert link["url"].endswith(
+            "/workflows?query=TemporalWorkerDeploymentVersion%3D%22"
+            "${deployment:percentencode}%3A${__field.labels.build_id}%22"
+        )
 
 
 class TestColours:
@@ -128,7 +219,7 @@ class TestColours:
 
     def test_a_build_has_the_same_colour_in_every_graph(self) -> None:
         """Each graph of builds holds the same colour overrides."""
-        graphs = [panel for panel in PANELS if panel["type"] == "timeseries"]
+        graphs = [panel for _, panel in PANELS if panel["type"] == "timeseries"]
         maps = {json.dumps(_colours(panel), sort_keys=True) for panel in graphs}
 
         assert len(graphs) > 5
@@ -150,7 +241,7 @@ class TestColours:
         self, series: str, build: str | None
     ) -> None:
         """v1's colour is not given to v1.1 or v10."""
-        patterns = _colours(_panel("Open runs"))
+        patterns = _colours(_panel("switchover", "Open runs"))
         matching = [colour for pattern, colour in patterns.items() if re.search(pattern, series)]
         own = [
             colour for pattern, colour in patterns.items() if build and re.search(pattern, build)
@@ -158,6 +249,15 @@ class TestColours:
 
         assert matching == own
         assert len(set(patterns.values())) == len(patterns)
+
+    def test_what_needs_a_person_looks_like_nothing_else(self) -> None:
+        """Blocked is red, and no other phase is; complete is green, and no other phase is."""
+        (mapping,) = _panel("switchover", "Phase")["fieldConfig"]["defaults"]["mappings"]
+        colours = {each["text"]: each["color"] for each in mapping["options"].values()}
+
+        assert set(colours) == set(get_args(Phase))
+        assert [phase for phase in colours if colours[phase] == "red"] == ["blocked"]
+        assert [phase for phase in colours if colours[phase] == "green"] == ["complete"]
 
 
 def _source(*options: str) -> subprocess.CompletedProcess[str]:
@@ -171,8 +271,13 @@ def _source(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _panel(title: str) -> dict[str, Any]:
-    return next(panel for panel in PANELS if panel["title"] == title)
+def _panel(name: str, title: str) -> dict[str, Any]:
+    return next(panel for panel in panels(BOARDS[name]) if panel["title"] == title)
+
+
+def _shut(board: dict[str, Any]) -> list[dict[str, Any]]:
+    """The panels of rows that are shut."""
+    return [each for row in board["panels"] for each in row.get("panels", ())]
 
 
 def _colours(panel: dict[str, Any]) -> dict[str, str]:
@@ -185,9 +290,9 @@ def _colours(panel: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _selectors(target: dict[str, Any]) -> str:
+def _ungrouped(expression: str) -> str:
     """The query without what only looks like a metric: grouping clauses."""
-    return re.sub(r"\b(by|on|without) \([^)]*\)", "", target["expr"])
+    return re.sub(r"\b(by|on|without) \([^)]*\)", "", expression)
 
 
 def _overlap(one: dict[str, int], other: dict[str, int]) -> bool:

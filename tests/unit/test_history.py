@@ -6,8 +6,9 @@ import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from rollout.commands.history import as_json, events_of
+from rollout.commands.history import as_json
 from rollout.controller.past import Event, LogTail, all_deeds
+from rollout.controller.server_times import events_of
 from rollout.core.observation import Observation, Ramp, Version
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=timezone.utc)

@@ -1,4 +1,4 @@
-"""What a worker imports: the environment of a release holds little beside its own code."""
+"""What is imported: by a worker, beside whose code little is installed, and by each command."""
 
 from __future__ import annotations
 
@@ -7,17 +7,41 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import tomlkit
 
 from rollout.base.settings import ROOT
 from rollout.commands.command_table import command_parser
+from tests.support.answering import Controller
 
 HELPERS = ("temporalio", "google", "nexusrpc", "typing_extensions", "structlog")
 """temporalio with what it needs, and structlog."""
 RUNNER = (*HELPERS, "msgspec", "psutil", "tenacity")
 """What the extra `worker` brings as well."""
+
+HEAVY = frozenset(
+    (
+        *("asyncio", "filelock", "httpx", "psutil", "pygments", "rich", "structlog"),
+        *("supervisor", "temporalio", "tenacity", "tomlkit"),
+    )
+)
+"""What takes long to import."""
+NEEDED = {
+    "--help": (),
+    "status --json": (),
+    "status": ("pygments", "rich"),
+    "list": ("asyncio",),
+    "list --json": ("asyncio",),
+    "history": ("asyncio",),
+    "history --json": ("asyncio",),
+    "completion bash": (),
+    "watch --help": ("asyncio", "httpx", "psutil", "pygments", "rich"),
+    "to v2": ("asyncio", "filelock", "pygments", "rich", "tenacity"),
+    "pause": ("asyncio", "filelock", "pygments", "rich", "tenacity", "tomlkit"),
+}
+"""What a command may import of it that a controller answers, or that asks nobody."""
 
 BLOCK = """
 import sys
@@ -52,6 +76,22 @@ def run(
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("command", NEEDED)
+def test_a_command_imports_what_it_needs(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever only looks waits for no client of a server, and a script for no tables."""
+    if sys.version_info < (3, 11) and command not in ("--help", "completion bash"):
+        pytest.skip("Python 3.10 has no reader of TOML, so tomlkit is imported")
+    monkeypatch.setattr("rollout.base.settings.VAR", tmp_path / "var")
+    controller = Controller(tmp_path)
+    controller.saw()
+    done = controller.command(*command.split(), python=("-X", "importtime"))
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {name.partition(".")[0] for name in imported} & HEAVY <= set(NEEDED[command])
 
 
 def test_the_helpers_need_temporalio_and_structlog_alone() -> None:

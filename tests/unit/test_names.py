@@ -6,7 +6,8 @@ import pytest
 
 from rollout.base.exit import Misuse
 from rollout.base.names import valid_build_id, valid_deployment
-from rollout.supervision.fleet.program_files import NewWorker, program_name
+from rollout.supervision.fleet.names import program_name
+from rollout.supervision.fleet.program_files import NewWorker
 
 ODD = ["it's", 'a"b', "release/2026-11", "ü 1", "-x", "a_b__", "_x", "x" * 255, "a\\b", " "]
 

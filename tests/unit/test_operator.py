@@ -16,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from rollout.base.exit import Failure
 from rollout.base.log_records import Record
 from rollout.controller.events import sentence
-from rollout.controller.identity import is_running, only_one
+from rollout.controller.lock import is_running, only_one
 from rollout.controller.loop import carry_out
 from rollout.controller.operator import Operator
 from rollout.controller.refusals import Refusals, last_refusals

@@ -7,12 +7,20 @@ from types import ModuleType
 import pytest
 
 from rollout.base.exit import Misuse
+from rollout.worker.app import App
 from rollout.worker.own_options import own_options
 
 _IMPORTS = """
 from contextlib import asynccontextmanager
 from temporalio.converter import DataConverter
 from temporalio.worker import Interceptor
+"""
+_SHOP = """
+class A: ...
+class B: ...
+def c(): ...
+def d(): ...
+WORKFLOWS, ACTIVITIES = [A, B], [c, d]
 """
 
 
@@ -34,6 +42,19 @@ def test_each_task_queue_once() -> None:
     module = ModuleType("shop")
     module.TASK_QUEUES = ["a", "b", "a"]  # type: ignore[attr-defined]
     assert own_options(module).task_queues == ("a", "b")
+
+
+def test_a_task_queue_may_have_its_own() -> None:
+    """One that is not named serves everything."""
+    module = ModuleType("shop")
+    exec(_IMPORTS + _SHOP + "TASK_QUEUES = {'a': [B, c], 'b': [d]}", module.__dict__)  # noqa: S102
+    own, offers = own_options(module), module.__dict__
+    assert own.task_queues == ("a", "b")
+    a, b, c, d = (offers[name] for name in ("A", "B", "c", "d"))
+    app = App("shop", [a, b], [c, d], "", own)
+    assert [app.on(queue) for queue in ("a", "b", "other")] == [
+        ([b], [c]), ([], [d]), ([a, b], [c, d]),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -88,6 +109,9 @@ def test_each_task_queue_once() -> None:
         ),
         ("TASK_QUEUES = 'orders'", "shop: TASK_QUEUES is not a list: write ['orders']"),
         ("TASK_QUEUES = ['']", "shop: TASK_QUEUES has '' in it"),
+        ("TASK_QUEUES = {'a': []}", "shop: TASK_QUEUES['a'] is not a list of workflows and"),
+        ("TASK_QUEUES = {'a': int}", "shop: TASK_QUEUES['a'] is not a list of workflows and"),
+        ("TASK_QUEUES = {'a': [int]}", "TASK_QUEUES['a'] has <class 'int'>, which WORKFLOWS and"),
     ],
 )
 def test_a_mistake_is_told(source: str, message: str) -> None:

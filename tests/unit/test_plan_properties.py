@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.core.actions import (
+    BLOCKS,
     ClearRamp,
     DeleteVersion,
     RemoveProgram,
@@ -118,6 +119,8 @@ class Run:
         for _ in range(seconds):
             seen = synthetic.observe(intent.deployment.target)
             decided = plan(intent, seen, synthetic.now, ME)
+            assert (decided.kind in BLOCKS) >= (decided.phase == "blocked"), decided
+            assert (decided.kind == "routing") <= (decided.phase == "progressing"), decided
             routed = [a for a in decided.actions if isinstance(a, (SetCurrent, SetRamp, ClearRamp))]
             assert decided.reason, "the ramp never moves, and never waits, without a reason"
             assert len(routed) <= 1, "one routing change at a time"

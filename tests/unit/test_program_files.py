@@ -13,7 +13,8 @@ from rollout.base.exit import Misuse
 from rollout.base.home import Home
 from rollout.base.listeners import is_free
 from rollout.base.settings import PORTS, ROOT
-from rollout.supervision.fleet.program_files import NewWorker, free_port, program_name, taken_ports
+from rollout.supervision.fleet.names import program_name
+from rollout.supervision.fleet.program_files import NewWorker, free_port, taken_ports
 from rollout.supervision.programs import Program, read
 from tests.support.temporal_server import free_port as any_free_port
 

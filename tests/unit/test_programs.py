@@ -66,6 +66,8 @@ class TestKind:
             ("python -m client load --metrics-port 9191", "load", 9191),
             ("/opt/prometheus --web.listen-address=:9090", "prometheus", 9090),
             ("prometheus --web.listen-address 127.0.0.1:9090", "prometheus", 9090),
+            ("alertmanager --web.listen-address=:9093", "alertmanager", 9093),
+            ("prometheus-alertmanager --web.listen-address=:9093", "alertmanager", 9093),
             ("temporal server start-dev --port 7233", "temporal", None),
             ("python -m rollout launch --port 3000 grafana server", "grafana", None),
             ("python -m client greet", "other", None),

@@ -2,91 +2,27 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from threading import Timer
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from rollout.base.server import Server, asked_server
-from rollout.base.settings import ROOT
-from rollout.controller.api import serve
+from rollout.commands.looking import plan_of
 from rollout.controller.intent import Intent
 from rollout.controller.nudge import nudge
 from rollout.controller.places import run_file
-from rollout.controller.publishing import Publisher
-from rollout.controller.snapshot import Unanswered, read
-from rollout.core.config_file import parse
-from rollout.core.observation import Observation, Ramp, Version
+from rollout.controller.snapshot import Unanswered, page_of, read
+from rollout.core.config_file import load, parse
 from rollout.core.plan import plan
 from rollout.core.status_document import Source, status_document
-
-CONFIG = '[deployment]\nname = "shop-orders"\nbaseline = "v1"\ntarget = "v2"\n'
-
-
-def observation(at: datetime) -> Observation:
-    """A ramp at 10 % that really gives 5 %, with a run that has no version yet."""
-    v1 = Version("v1", "current", open_runs=3, open_pinned=2, workers=1, started=95, backlog=4)
-    v2 = Version("v2", "ramping", workers=1, started=5, queues=frozenset({"q"}), waiting_age=1.5)
-    return Observation(
-        "shop-orders", "default", at, current="v1", ramping=Ramp("v2", 10), versions=(v1, v2),
-        conflict_token=b"\x00\xff", unassigned=7, elsewhere={"v0": 1}, routing_settled=False,
-    )  # fmt: skip
-
-
-class Controller:
-    """All of a controller that its readers meet, for a server that counts who knocks."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "rollout.toml"
-        self.file.write_text(CONFIG)
-        self.silent = socket.create_server(("127.0.0.1", 0))
-        self.silent.setblocking(False)
-        self.server = Server(f"127.0.0.1:{self.silent.getsockname()[1]}", "default")
-        self.publisher = Publisher(self.server, self.file)
-        self.intent = Intent(self.file, keeps=True)
-        self.publisher.intent(self.intent)
-        self.port = serve("127.0.0.1", 0, CollectorRegistry(), self.publisher.served())
-        self.leave = self.publisher.announce("shop-orders", f"http://127.0.0.1:{self.port}")
-
-    def saw(self, seconds_ago: float = 0.0) -> Observation:
-        """One round."""
-        now = datetime.now(timezone.utc)
-        seen = observation(now - timedelta(seconds=seconds_ago))
-        self.publisher.round(seen, plan(self.intent.config, seen, now, "me"))
-        return seen
-
-    def get(self, path: str) -> Any:
-        """What the port answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        connection.request("GET", path)
-        return json.loads(connection.getresponse().read())
-
-    def status(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """``rollout status`` as a process."""
-        return subprocess.run(
-            [sys.executable, "-m", "rollout", "status", "--config", str(self.file), *words],
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(ROOT),
-                "ROLLOUT_HOME": str(self.file.parent),
-                "TEMPORAL_ADDRESS": self.server.address,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+from tests.support.answering import CONFIG, Controller, observation
 
 
 @pytest.fixture
@@ -163,6 +99,15 @@ class TestRead:
             looking.join()
             assert (datetime.now(timezone.utc) - seen.at).total_seconds() < 1
 
+    def test_an_edit_that_was_not_decided_on(self, controller: Controller) -> None:
+        """Until the next look a reader plans on it; the plan that is served is the one before."""
+        seen = controller.saw()
+        controller.file.write_text(f"{CONFIG}paused = true\n")
+        controller.publisher.intent(Intent(controller.file))
+        snapshot, _ = read("shop-orders", controller.server)
+        assert plan_of(snapshot, load(controller.file), seen).phase == "paused"
+        assert not controller.get("/api/v1/status")["deployments"][0]["paused"]
+
     def test_nobody(self, controller: Controller) -> None:
         """Gone with a clean end; killed; or with a file that is no file of ours."""
         controller.saw()
@@ -178,6 +123,22 @@ class TestRead:
         assert file.exists()  # it is another's by now
 
 
+class TestPage:
+    """Where the live page is."""
+
+    def test_it_is_left_for_the_commands(self, controller: Controller) -> None:
+        """For those who ask about the same server; and `status` says it."""
+        assert page_of("shop-orders", controller.server) is None  # one that serves none
+        url = f"http://127.0.0.1:{controller.port}"
+        leave = controller.publisher.announce("shop-orders", url, f"{url}/")
+        assert page_of("shop-orders", controller.server) == f"{url}/"
+        assert page_of("shop-orders", Server("127.0.0.1:1", "default")) is None
+        controller.saw()
+        assert f"live page: {url}/\n" in controller.command("status").stdout
+        leave()
+        assert page_of("shop-orders", controller.server) is None
+
+
 class TestStatus:
     """The contract, from the controller and from the command."""
 
@@ -185,7 +146,7 @@ class TestStatus:
         """Both are the document that a look of one's own would give, but for source and age."""
         seen = controller.saw()
         (served,) = controller.get("/api/v1/status")["deployments"]
-        told = json.loads(controller.status("--json").stdout)
+        told = json.loads(controller.command("status", "--json").stdout)
         now = datetime.now(timezone.utc)
         decided = plan(controller.intent.config, seen, now, "me")
         source = Source("controller", controller.server.address)
@@ -214,27 +175,17 @@ class TestStatus:
         """Not one of them so much as connects to it."""
         for words in ((), ("--json",), ("--json",), (), ("--json",)):
             controller.saw()
-            done = controller.status(*words)
+            done = controller.command("status", *words)
             assert (done.returncode, done.stderr) == (0, "")
         assert "read from the server by this command" not in done.stdout
         with pytest.raises(BlockingIOError):  # nobody has knocked
             controller.silent.accept()
 
-    def test_a_script_waits_for_nothing_that_it_does_not_need(self) -> None:
-        """The command's own modules load no client of the server."""
-        script = "import sys, rollout.commands.status; print(*sys.modules)"
-        done = subprocess.run(
-            [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        loaded = set(done.stdout.split())
-        assert "rollout.core.plan" in loaded
-        assert not loaded & {"temporalio", "httpx", "supervisor", "prometheus_client"}
-
     def test_a_broken_file_is_said_first(self, controller: Controller) -> None:
         """And what is shown is of the last good one, as the controller follows it."""
         controller.saw()
         controller.file.write_text('[deployment\nname = "shop-orders"')
-        done = controller.status("--json")
+        done = controller.command("status", "--json")
         assert done.returncode == 0
         status = json.loads(done.stdout)
         assert (status["target"], status["source"]) == ("v2", "controller")

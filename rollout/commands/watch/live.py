@@ -12,38 +12,40 @@ import json
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from temporalio.client import Client
-from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.service import RPCError
+from rich.text import Text
 
-from rollout.base.connect import connect
 from rollout.base.exit import Failure, Misuse
 from rollout.base.server import asked_server
 from rollout.base.settings import LOG_DIR, prometheus_url
-from rollout.commands.looking import from_controller, plan_of
+from rollout.commands.looking import from_controller, live_page, plan_of
 from rollout.commands.watch.bars import glyphs_for
 from rollout.commands.watch.picture import as_line, render
-from rollout.commands.watch.view import Context, Trends, View, view_of, what_changed
-from rollout.commands.world import supervisor_here
+from rollout.commands.watch.view import Context, Trends, View, view_of
+from rollout.commands.world import is_elsewhere
 from rollout.controller.identity import own_identity
 from rollout.controller.intent import Intent
-from rollout.controller.observing import look
 from rollout.controller.past import Event, LogTail
-from rollout.controller.publishing import told_by
 from rollout.controller.snapshot import Snapshot, Unanswered
+from rollout.controller.telling import told_by
 from rollout.core.actions import Plan
+from rollout.core.changes import what_changed
 from rollout.core.observation import Observation
 from rollout.core.plan import plan
 from rollout.prometheus.client import Prometheus, prometheus_at
 from rollout.prometheus.traffic import Traffic, read_traffic
-from rollout.temporal.observer import Observer
+from rollout.supervision.process_log import read_process_log
+from rollout.supervision.rpc import Supervisor
+
+if TYPE_CHECKING:
+    from rollout.commands.watch.alone import Alone
 
 __all__ = ["Lines", "show", "watch"]
 
@@ -51,6 +53,8 @@ _EVENTS_KEPT = 50
 _TOLD = "told: "
 """Before the notes that the controller's own warnings are kept under."""
 _PROMETHEUS_TIMEOUT = 2.0
+_PROCESSES_EVERY = 5.0
+"""Seconds between two looks at supervisord's log."""
 
 
 def watch(parser: argparse.ArgumentParser) -> None:
@@ -114,8 +118,10 @@ async def _draw(
     glyphs = glyphs_for(console.encoding)
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            picture = render(watcher.view(), console.width, console.height, glyphs)
-            live.update(picture, refresh=True)
+            page = watcher.page()
+            height = console.height - (1 if page else 0)
+            picture = render(watcher.view(), console.width, height, glyphs)
+            live.update(Group(picture, Text(page, "dim")) if page else picture, refresh=True)
             if await _over(ended, reading, min(interval, 1.0)):
                 return
 
@@ -129,6 +135,8 @@ async def _tell(
 ) -> None:
     """One line a change: of the versions at first, then of what happens."""
     told = Lines()
+    if page := watcher.page():
+        say(datetime.now(timezone.utc), page)
     while True:
         view = watcher.view()
         for at, text in told.news(view):
@@ -190,9 +198,7 @@ class _Watcher:
     def __init__(self, config_path: Path, workflow_type: str | None) -> None:
         self._type = workflow_type
         self._intent = Intent(config_path, renamed="start `rollout watch` anew")
-        self._client: Client | None = None
-        self._observer: Observer | None = None
-        self._looks_again_at = 0.0
+        self._alone: Alone | None = None
         self._seen: Observation | None = None
         self._snapshot: Snapshot | None = None
         self._traffic = Traffic()
@@ -200,12 +206,20 @@ class _Watcher:
         self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self._log = LogTail(LOG_DIR, self._intent.config.deployment.name)
         self._notes: dict[str, str] = {}
+        self._restarts: Mapping[str, int] = {}
+        self._processes_at = 0.0
+
+    def page(self) -> str:
+        """Where the same is to be seen in a browser; empty where no controller serves it."""
+        page = live_page(self._intent.config.deployment.name)
+        return f"live page: {page}" if page else ""
 
     def view(self) -> View:
         """The picture as of now."""
         now = datetime.now(timezone.utc)
         events = sorted([*self._log.events(), *self._events], key=lambda event: event.at)
-        context = Context(self._traffic, self._trends, events, tuple(self._notes.values()))
+        notes = tuple(self._notes.values())
+        context = Context(self._traffic, self._trends, events, notes, self._restarts)
         return view_of(self._intent.config, self._seen, self._plan(now), now, context)
 
     def _plan(self, now: datetime) -> Plan | None:
@@ -220,7 +234,9 @@ class _Watcher:
         async with prometheus_at(prometheus_url(), timeout=_PROMETHEUS_TIMEOUT) as prometheus:
             while True:
                 self._refresh_intent()
-                await asyncio.gather(self._observe(), self._measure(prometheus))
+                await asyncio.gather(
+                    self._observe(), self._measure(prometheus), self._count_restarts()
+                )
                 await asyncio.sleep(interval)
 
     def _refresh_intent(self) -> None:
@@ -248,28 +264,20 @@ class _Watcher:
         self._take(seen)
 
     async def _observe_alone(self) -> None:
-        if time.monotonic() < self._looks_again_at:
-            return
+        if self._alone is None:
+            # What it takes to ask the server is imported only where it is asked.
+            from rollout.commands.watch.alone import Alone  # noqa: PLC0415
+
+            self._alone = Alone(self._intent.config.deployment.name)
         try:
-            if self._client is None:
-                # Temporal's core would log an outage into the picture.
-                self._client = await connect(
-                    runtime=Runtime(telemetry=TelemetryConfig(logging=None))
-                )
-            if self._observer is None:
-                name = self._intent.config.deployment.name
-                self._observer = Observer(self._client, name, supervisor_here(), at_once=False)
-            seen = await look(self._client, self._intent.config, self._observer)
-            self._looks_again_at = time.monotonic() + self._observer.pace.routing
+            seen = await self._alone.observe(self._intent.config)
         except Misuse:
             raise
         except Failure as failure:
             self._away(str(failure))
             return
-        except RPCError as error:
-            self._away(f"could not read from Temporal: {error.message.splitlines()[0]}")
-            return
-        self._take(seen)
+        if seen is not None:
+            self._take(seen)
 
     def _take(self, seen: Observation) -> None:
         if self._notes.pop("temporal", None):
@@ -288,3 +296,14 @@ class _Watcher:
     async def _measure(self, prometheus: Prometheus) -> None:
         name = self._intent.config.deployment.name
         self._traffic = await read_traffic(prometheus, name, self._type)
+
+    async def _count_restarts(self) -> None:
+        if is_elsewhere() or time.monotonic() < self._processes_at:
+            return
+        self._processes_at = time.monotonic() + _PROCESSES_EVERY
+        try:
+            log = await read_process_log(Supervisor(), self._intent.config.deployment.name)
+        except Failure:  # that it does not answer, the look says
+            self._restarts = {}
+        else:
+            self._restarts = log.restarts()

@@ -1,10 +1,10 @@
-"""Pure: what `rollout watch` shows at one moment, as plain data, and what has changed since."""
+"""Pure: what `rollout watch` shows at one moment, as plain data."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from rollout.controller.past import Event
@@ -15,9 +15,10 @@ from rollout.core.observation import Observation, Version
 from rollout.core.shares import real_samples, real_share
 from rollout.core.steps import StepMark, step_marks
 from rollout.core.verdict import Verdict, safe_to_stop, target_share
+from rollout.core.work import Work, work_of, worst
 from rollout.prometheus.traffic import Traffic
 
-__all__ = ["Context", "Row", "Trends", "View", "view_of", "what_changed"]
+__all__ = ["Context", "Row", "Trends", "View", "view_of"]
 
 TREND_LENGTH = 60
 
@@ -34,12 +35,17 @@ class Row:
     open_runs: tuple[int | None, ...]
     """The last counts, oldest first."""
     failures: float | None
-    """The part of its closed runs that failed, 0 to 1."""
+    """The part of its work that failed, 0 to 1, of the kind that does worst: as analysis counts it,
+    else of the last minute."""
     p95: float | None
     """Seconds."""
     verdict: Verdict
     hosts: str | None = None
     """On how many hosts it runs; None where there are no others."""
+    work: tuple[Work, ...] = ()
+    """What analysis has counted of it since traffic last changed; empty: it is not compared."""
+    restarts: int | None = None
+    """How often its processes here were started again by themselves; None: not known."""
 
     @property
     def is_quiet(self) -> bool:
@@ -101,6 +107,8 @@ class Context:
     events: Sequence[Event] = ()
     """Oldest first."""
     notes: Sequence[str] = ()
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    """By build; see `Row.restarts`."""
 
 
 def view_of(
@@ -125,19 +133,7 @@ def view_of(
         reason=decided.reason,
         news=decided.news,
         steps=step_marks(config, seen, now),
-        rows=tuple(
-            Row(
-                version=version,
-                meant=target_share(seen, version.build_id),
-                real=_really(seen, traffic, version.build_id),
-                open_runs=context.trends.of(version.build_id),
-                failures=traffic.failures.get(version.build_id),
-                p95=traffic.p95.get(version.build_id),
-                verdict=safe_to_stop(seen, version.build_id, target, now),
-                hosts=None if seen.hosts == () else hosts_shown(seen, version.build_id),
-            )
-            for version in seen.versions
-        ),
+        rows=tuple(_row(seen, version, target, now, context) for version in seen.versions),
         measured=traffic.workflow_type,
         samples=real_samples(seen) if seen.ramping else None,
         events=events,
@@ -145,65 +141,35 @@ def view_of(
     )
 
 
+def _row(seen: Observation, version: Version, target: str, now: datetime, context: Context) -> Row:
+    build_id, traffic = version.build_id, context.traffic
+    work = _judged(seen, build_id)
+    compared = worst(work)
+    return Row(
+        version=version,
+        meant=target_share(seen, build_id),
+        real=_really(seen, traffic, build_id),
+        open_runs=context.trends.of(build_id),
+        failures=compared.ratio if compared else traffic.failures.get(build_id),
+        p95=traffic.p95.get(build_id),
+        verdict=safe_to_stop(seen, build_id, target, now),
+        hosts=None if seen.hosts == () else hosts_shown(seen, build_id),
+        work=work,
+        restarts=context.restarts.get(build_id),
+    )
+
+
+def _judged(seen: Observation, build_id: str) -> tuple[Work, ...]:
+    """What analysis compares of a build; nothing where it does not, or could not be measured."""
+    measured = seen.measurements
+    if measured is None or measured.problem:
+        return ()
+    samples = (measured.target, measured.current)
+    found = next((sample for sample in samples if sample.build_id == build_id), None)
+    return work_of(measured, found) if found else ()
+
+
 def _really(seen: Observation, traffic: Traffic, build_id: str) -> float | None:
     """Who gets new runs: while they are divided as counted on the server, else as measured."""
     counted = real_share(seen, build_id) if seen.ramping else None
     return traffic.share(build_id) if counted is None else counted
-
-
-def what_changed(before: Observation, after: Observation, target: str) -> tuple[str, ...]:
-    """What has happened between two observations, a sentence each."""
-    return (*_of_routing(before, after), *_of_versions(before, after, target))
-
-
-def _of_routing(before: Observation, after: Observation) -> Iterator[str]:
-    if after.manager != before.manager:
-        yield f"{after.manager} manages the deployment" if after.manager else "nobody manages it"
-    if after.ramping != before.ramping:
-        if after.ramping:
-            yield f"{after.ramping.percentage:g} % of new runs go to {after.ramping.build_id}"
-        elif before.ramping and before.ramping.build_id != after.current:
-            yield f"the ramp of {before.ramping.build_id} has ended"
-    if after.current != before.current:
-        yield f"new runs go to {after.current}" if after.current else "nothing is current"
-    for run in after.gates:
-        if run not in before.gates:
-            why = f": {run.detail}" if run.detail else ""
-            yield f"the gate on {run.task_queue}, try {run.attempt}, {_verb(run.outcome)}{why}"
-
-
-def _verb(outcome: str) -> str:
-    return {"running": "has begun", "passed": "has passed", "failed": "has failed"}[outcome]
-
-
-def _of_versions(before: Observation, after: Observation, target: str) -> Iterator[str]:
-    known: Mapping[str, Version] = {version.build_id: version for version in before.versions}
-    for version in after.versions:
-        old = known.get(version.build_id) or Version(version.build_id, "unregistered")
-        yield from _of_version(old, version)
-        # Each as it was then: an observation that was not repeated is no change of the version.
-        was = safe_to_stop(before, version.build_id, target, before.at).safe_to_stop
-        now = safe_to_stop(after, version.build_id, target, after.at).safe_to_stop
-        if version.build_id in known and was != now:
-            yield f"{version.build_id} is {'safe' if now else 'no longer safe'} to stop"
-    there = {version.build_id for version in after.versions}
-    yield from (f"{build_id} is gone" for build_id in known if build_id not in there)
-
-
-def _of_version(old: Version, new: Version) -> Iterator[str]:
-    name = new.build_id
-    if new.shown_status != old.shown_status:
-        yield f"{name} is {new.shown_status} (was {old.shown_status})"
-    if new.process and new.process != old.process:
-        yield f"the process of {name} is {new.process}"
-    had = 0 if old.status == "unregistered" else old.workers
-    if None not in (had, new.workers) and new.workers != had:
-        count = new.workers or "no"
-        yield f"{name} has {count} live {'worker' if new.workers == 1 else 'workers'}"
-    if old.open_runs and new.open_runs == 0:
-        yield f"no run is open on {name} any more"
-    if new.blocked and new.blocked != old.blocked:
-        yield f"{name} gets no traffic: {new.blocked}"
-    for source, outcome in new.verified.items():
-        if outcome != old.verified.get(source):
-            yield f"the replay of {source}'s runs on {name}: {outcome}"

@@ -21,7 +21,7 @@ from rollout.base.exit import Misuse
 from rollout.base.names import valid_build_id, valid_deployment
 from rollout.supervision import contract
 from rollout.supervision.fleet import ini
-from rollout.supervision.fleet.program_files import process_name, program_name
+from rollout.supervision.fleet.names import process_name, program_name
 from rollout.supervision.launch import PORT_MARK
 
 __all__ = ["CommandWorker", "another_process", "metrics_port_in"]

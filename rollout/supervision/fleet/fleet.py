@@ -20,6 +20,7 @@ from rollout.supervision.fleet.command_addition import CommandAddition
 from rollout.supervision.fleet.command_worker import CommandWorker
 from rollout.supervision.fleet.leftovers import families
 from rollout.supervision.fleet.loading import BUSY, Loader
+from rollout.supervision.fleet.names import process_number, program_name
 from rollout.supervision.fleet.program_files import NewWorker, shown
 from rollout.supervision.fleet.scaling import Scaling
 from rollout.supervision.fleet.starting import AddedProgram, Starting, last_words_in
@@ -220,8 +221,8 @@ class Fleet:
         # A first try that died after it had deleted a file leaves its program loaded;
         # once supervisord has read its files again, only the name tells what it runs.
         gone = {_group(each) for each in before if self._runs(each, build_id)}
-        name = program_files.program_name(build_id, self._deployment)
-        gone |= {name, *(g for g in map(_group, before) if program_files.process_number(g, name))}
+        name = program_name(build_id, self._deployment)
+        gone |= {name, *(g for g in map(_group, before) if process_number(g, name))}
         gone -= {_group(each) for each in after if each.kind == "worker"}
         files = [file for each in mine for file in self._files_of(each.program)]
         return files, {*map(_group, mine)} | gone

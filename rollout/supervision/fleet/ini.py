@@ -69,10 +69,11 @@ def _value(name: str, value: str) -> str:
     elif _HERE in value:
         trouble = f"the {_HERE}"
     if trouble:
-        elsewhere = "a script of its own" if name == contract.REPLAY else "an --env-file"
+        is_replay = name == contract.REPLAY
+        what = "--replay" if is_replay else f"the value of {name}"
+        elsewhere = "a script of its own" if is_replay else "an --env-file"
         raise Misuse(
-            f"the value of {name} cannot stand in a program file, for {trouble} in it: put it into "
-            f"{elsewhere}"
+            f"{what} cannot stand in a program file, for {trouble} in it: put it into {elsewhere}"
         )
     quote = "'" if '"' in value else '"'
     return f"{quote}{value.replace('%', '%%')}{quote}"

@@ -16,14 +16,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import psutil
-import structlog
 
 from rollout.base.exit import Failure
+from rollout.base.logger import get_logger
 from rollout.supervision.rpc import Process
 
 __all__ = ["Families", "families"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _SECONDS = 5.0
 """From SIGTERM until SIGKILL; who had something to finish has done so with the program."""

@@ -7,11 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
-import structlog
-
 from rollout.base.exit import Failure
-from rollout.base.files import alone_patiently
 from rollout.base.home import home_of
+from rollout.base.locks import alone_patiently
+from rollout.base.logger import get_logger
 from rollout.base.waiting import until
 from rollout.supervision import conf as supervisor_conf
 from rollout.supervision.fleet import program_files
@@ -19,7 +18,7 @@ from rollout.supervision.rpc import NotRunning, Process, Supervisor
 
 __all__ = ["BUSY", "Loader"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BUSY = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
 """The states in which a process exists or will again, by itself."""

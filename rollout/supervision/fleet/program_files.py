@@ -1,4 +1,4 @@
-"""A worker's program file: its name, its text, and the port on which it serves metrics.
+"""A worker's program file: its text, and the port on which it serves metrics.
 
 Nothing here talks to supervisord; `rollout.supervision.fleet.fleet` does.
 """
@@ -16,11 +16,11 @@ from pathlib import Path
 from supervisor.options import UnhosedConfigParser
 
 from rollout.base.exit import Failure, Misuse
-from rollout.base.home import Home
 from rollout.base.listeners import is_free
 from rollout.base.names import valid_build_id, valid_deployment
-from rollout.base.settings import HOME, PORTS
+from rollout.base.settings import PORTS
 from rollout.base.settings import port as port_of
+from rollout.supervision.fleet.names import fitting, program_name
 from rollout.supervision.programs import Program, possible_ports
 
 __all__ = [
@@ -28,9 +28,6 @@ __all__ = [
     "drop_logs",
     "free_port",
     "own_sections",
-    "process_name",
-    "process_number",
-    "program_name",
     "shown",
     "sweep",
     "taken_ports",
@@ -62,54 +59,10 @@ _LOG_KEPT_SECONDS = 7 * 24 * 3600.0
 # No blank, quote, ; # % or $: in a program file supervisord or the launcher would
 # take each of them for something else than itself.
 _WORD = re.compile(r"[\w.+:/@=,-]+")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+:-]{0,127}")
 _TOLD = (
     *("--build-id", "--strategy", "--deployment", "--task-queue", "--app", "--metrics-port"),
     *("--managed", "--check", "--help", "-h"),
 )
-
-
-def program_name(build_id: str, deployment: str | None = None, home: Home = HOME) -> str:
-    """What supervisord calls the worker of ``build_id``: ``worker-`` and the build id.
-
-    In a home that was set up the name of ``deployment`` stands between the two: one git sha may
-    be the build of several services. A colon becomes a minus sign, for in supervisord's names it
-    parts group and program; nothing else that a build id may hold needs changing. Raises `Misuse`
-    for what is no build id.
-    """
-    build = _fits(valid_build_id(build_id), "build id").replace(":", "-")
-    scope = f"{_fits(deployment, 'deployment name')}-" if deployment and home.is_set_up else ""
-    return f"worker-{scope}{build}"
-
-
-def process_name(program: str, number: int) -> str:
-    """What supervisord calls the process ``number``, from 1, of the worker called ``program``.
-
-    No build id has an ``@`` in a program's name.
-    """
-    return program if number == 1 else f"{program}@{number}"
-
-
-def process_number(name: str, program: str) -> int | None:
-    """Which process of the worker called ``program`` is called ``name``; None: none of its."""
-    base, mark, number = name.partition("@")
-    if base != program or (mark and not re.fullmatch(r"[1-9][0-9]*", number)):
-        return None
-    return int(number or "1")
-
-
-def _fits(name: str, what: str) -> str:
-    """``name``, or `Misuse` where it is none for a program, its file and its log.
-
-    The server allows more than supervisord and the names of files do.
-    """
-    if not _NAME.fullmatch(name):
-        raise Misuse(
-            f"{what} {name!r} cannot stand in a program file: use letters, digits and "
-            "_ . + : -, beginning with one of the first three, 128 at most, or start its worker by "
-            "other means: Temporal allows it"
-        )
-    return name
 
 
 @dataclass(frozen=True)
@@ -130,8 +83,8 @@ class NewWorker:
     """Further words for the worker, as in ``("--drain", "30s")``."""
 
     def __post_init__(self) -> None:
-        _fits(valid_build_id(self.build_id), "build id")
-        _fits(valid_deployment(self.deployment), "deployment name")
+        fitting(valid_build_id(self.build_id), "build id")
+        fitting(valid_deployment(self.deployment), "deployment name")
         for word in self.words:
             if not _WORD.fullmatch(word):
                 raise Misuse(

@@ -14,11 +14,9 @@ from rollout.base.listeners import is_free
 from rollout.supervision.fleet.command_addition import ProgramText
 from rollout.supervision.fleet.command_worker import another_process
 from rollout.supervision.fleet.loading import Loader
+from rollout.supervision.fleet.names import process_name, process_number, program_name
 from rollout.supervision.fleet.program_files import (
     free_port,
-    process_name,
-    process_number,
-    program_name,
     shown,
     taken_ports,
 )
@@ -58,7 +56,9 @@ class Scaling:
                 f"supervisord has no program that runs {build_id} of {deployment}; "
                 f"`rollout add {build_id}` adds one"
             )
-        numbers = sorted(mine)
+        up = {p.namespec for p in await self._supervisor.processes() if p.pid}
+        # What is down goes first: so one is left that works, where one of them does.
+        numbers = sorted(mine, key=lambda number: (mine[number].namespec not in up, number))
         free = (number for number in range(1, processes + 1) if number not in mine)
         more = [number for number, _ in zip(free, range(processes - len(mine)), strict=False)]
         return ScalePlan(

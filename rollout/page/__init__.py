@@ -1,0 +1,1 @@
+"""The live page that the controller serves: what it shows, and its files."""
