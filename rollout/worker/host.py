@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import socket
 from collections.abc import Awaitable, Sequence
@@ -29,6 +30,8 @@ from rollout.worker.versioning import VERSIONINGS, Identity
 
 __all__ = ["serve"]
 
+_CHILD_SECONDS = 2.0
+
 log = get_logger(__name__)
 
 
@@ -41,10 +44,26 @@ async def serve(app: App, options: Options) -> int:
     runtime = make_runtime(
         options.metrics_port, deployment=options.deployment, build_id=options.build_id
     )
-    async with lived(app, stop) as entered:
-        if entered:
-            await _serve(app, options, runtime, stop)
+    try:
+        async with lived(app, stop) as entered:
+            if entered:
+                await _serve(app, options, runtime, stop)
+    finally:
+        _end_children()
     return 0
+
+
+def _end_children() -> None:
+    """End the processes of an executor that the app gives: nothing runs in them any more.
+
+    The interpreter's own shutdown, which would, is skipped (`rollout.base.exit.end`).
+    """
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.join(_CHILD_SECONDS)
+        child.kill()
 
 
 async def _serve(app: App, options: Options, runtime: Runtime, stop: asyncio.Event) -> None:

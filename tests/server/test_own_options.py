@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -275,3 +276,48 @@ class TestMistakes:
             assert not command.records("polling")
         finally:
             command.end()
+
+
+_POOL = """
+import multiprocessing, os
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from temporalio import activity, workflow
+from temporalio.worker import SharedStateManager
+
+@activity.defn
+def where() -> int:
+    return os.getpid()
+
+@workflow.defn
+class Pool:
+    @workflow.run
+    async def run(self) -> int:
+        seconds = timedelta(seconds=20)
+        return await workflow.execute_activity(where, start_to_close_timeout=seconds)
+
+WORKFLOWS, ACTIVITIES = [Pool], [where]
+
+def worker_options():
+    shared = SharedStateManager.create_from_multiprocessing(multiprocessing.Manager())
+    return {"activity_executor": ProcessPoolExecutor(2), "shared_state_manager": shared}
+"""
+
+
+async def test_a_pool_of_processes_ends_with_its_worker(
+    temporal_server: DevServer, name: str, tmp_path: Path
+) -> None:
+    """None of them is left behind, nor the one by which they share their state."""
+    (tmp_path / "pool_app.py").write_text(_POOL)
+    command = start(temporal_server, tmp_path, name, "pool_app")
+    try:
+        settled(command)
+        client = await Client.connect(temporal_server.address)
+        pid = await client.execute_workflow("Pool", id=name, task_queue=name)
+        children = psutil.Process(command.pid).children(recursive=True)
+        assert {pid} < {each.pid for each in children}
+        assert command.stop() == 0
+        gone, left = psutil.wait_procs(children, timeout=5)
+        assert (len(gone), left) == (len(children), [])
+    finally:
+        command.end()

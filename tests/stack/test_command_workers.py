@@ -6,6 +6,7 @@ import os
 import pwd
 import stat
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from rollout.exporter.targets import worker_targets
 from rollout.supervision.fleet.command_addition import refuse_command
 from rollout.supervision.fleet.command_worker import CommandWorker
 from rollout.supervision.fleet.fleet import AddedProgram
+from rollout.supervision.fleet.leftovers import Families, families
 from rollout.supervision.fleet.release_folder import folder_fingerprint
 from rollout.temporal.programs import programs_by_build
 from tests.support.fleet_stack import BYSTANDERS, FleetStack
@@ -246,6 +248,30 @@ class TestSecrets:
         await environ(stack, added.name)
         uids = psutil.Process((await pids(stack))[added.name]).uids()
         assert uids.real == pwd.getpwnam("nobody").pw_uid
+
+
+class TestLeftovers:
+    """Processes that a worker has started."""
+
+    async def test_they_end_with_its_program(self, stack: FleetStack) -> None:
+        """One that would poll on is ended, after the program and not with it."""
+        command = ("sh", "-c", "sleep 1234 & exec sleep 1000")
+        told = worker(release(stack), *command, metrics_port=None)
+        (added,) = await stack.fleet("shop").add_command(told)
+        await environ(stack, added.name)
+        (child,) = psutil.Process((await pids(stack))[added.name]).children()
+        assert child.cmdline() == ["sleep", "1234"]
+        await stack.fleet("shop").stop("3f9c2ab")
+        assert not child.is_running()
+
+    async def test_nothing_else_does(self, stack: FleetStack) -> None:
+        """Neither what is younger than the stop, nor what is of a program by another name."""
+        mine = psutil.Process()
+        group = os.getpgid(mine.pid)
+        assert not Families({group: "x"}, mine.create_time() - 1)._left().get(mine)
+        (bystander,) = (each for each in await stack.rpc.processes() if each.name == BYSTANDERS[0])
+        assert set(families([bystander]).groups.values()) == {BYSTANDERS[0]}
+        assert not families([replace(bystander, name="other")]).groups
 
 
 class TestScale:

@@ -40,6 +40,11 @@ class Command:
         """The exit code, None while it runs."""
         return self._process.poll()
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
     def records(self, event: str) -> list[dict[str, Any]]:
         """What it has logged under ``event`` so far."""
         found = []

@@ -18,6 +18,7 @@ from rollout.supervision.fleet import program_files
 from rollout.supervision.fleet.admission import Admission
 from rollout.supervision.fleet.command_addition import CommandAddition
 from rollout.supervision.fleet.command_worker import CommandWorker
+from rollout.supervision.fleet.leftovers import families
 from rollout.supervision.fleet.loading import BUSY, Loader
 from rollout.supervision.fleet.names import process_number, program_name
 from rollout.supervision.fleet.program_files import NewWorker, shown
@@ -172,7 +173,8 @@ class Fleet:
     ) -> tuple[str, ...]:
         """Stop every program of the build, all at once; their names. Stopped already is fine.
 
-        With ``wait`` it returns once all have ended, or raises `Failure` after ``seconds``.
+        With ``wait`` it returns once all have ended, and what they leave behind, or raises
+        `Failure` after ``seconds``.
         """
         names = await self._loaded(build_id)
         await self._stop(names, seconds if wait else 0.0)
@@ -248,9 +250,12 @@ class Fleet:
                 raise Failure(f"{process.namespec} does not stay up ({process.state}){last}")
 
     async def _stop(self, names: Sequence[str], seconds: float) -> None:
+        running = [each for each in await self._supervisor.processes() if each.namespec in names]
+        left = families(running)
         await asyncio.gather(*map(self._supervisor.stop, names))
         if seconds:
             await self._loader.until_none(names, BUSY, seconds)
+            await left.end_the_rest()
 
     def _files_of(self, program: Program) -> list[Path]:
         section = f"program:{program.group}"
