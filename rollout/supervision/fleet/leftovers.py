@@ -44,7 +44,8 @@ class Families:
         if not left:
             return
         names = sorted({self.groups[group] for group in left.values()})
-        log.info("ending what the programs have left behind", programs=names, processes=len(left))
+        for name in names:
+            log.info("ending the processes that it has left behind", program=name)
         still = await asyncio.to_thread(_ended, list(left))
         if still:
             pids = ", ".join(str(each.pid) for each in still)
