@@ -55,6 +55,7 @@ _CONTROLLER = {
 _COMMAND = {
     "command": "in `commands.log`: what was typed, without what may be a secret",
     "who": "by whom",
+    "program": "whose processes were left behind, and ended",
 }
 _WORKER = {
     "at_most_seconds": "how long running activities may take to finish",
