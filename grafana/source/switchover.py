@@ -142,8 +142,8 @@ def _now() -> Iterator[Panel]:
     )
     yield amount(
         "Drained in",
-        "When those will be done at the pace of the last 5 min.",
-        _draining(f"{version('open_workflows')} / (-deriv({version('open_workflows')}[5m]) > 0)"),
+        "When those will be done at the pace of the last 2 min.",
+        _draining(f"{version('open_workflows')} / (-deriv({version('open_workflows')}[2m]) > 0)"),
         unit="s",
         none="no pace yet",
         span=2,

@@ -109,7 +109,7 @@ async def _of_nobody(home: OwnHome, name: str) -> None:
     assert run == "3f9c2ab"
     page = await asyncio.to_thread(_page, port)
     assert "temporal_workflow_completed" in page
-    assert _processes(home.status()) == {"3f9c2ab": "RUNNING"}
+    eventually(lambda: _processes(home.status()) == {"3f9c2ab": "RUNNING"})
 
 
 def _for_everybody(folder: Path) -> str:

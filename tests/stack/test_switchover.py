@@ -251,7 +251,7 @@ PROGRAMS = ("worker-v1", "worker-v2", "rollout", "exporter", "prometheus", "load
 def test_anything_may_be_killed(stack: StackClone) -> None:
     """After kill -9 of each process in turn all run again, and every run that began completes."""
     for name in PROGRAMS:
-        before = pid_of(stack, name)
+        before = eventually(lambda n=name: pid_of(stack, n))  # type: ignore[misc]
         psutil.Process(before).kill()
         eventually(is_running_anew(stack, name, before), seconds=40)
     eventually(lambda: set(stack.states().values()) == {"RUNNING"}, seconds=40)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import ServerProxy
@@ -63,7 +64,7 @@ class PrivateSupervisord:
         self.include.mkdir()
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
+    @cached_property
     def rpc(self) -> Supervisor:
         """What talks to it."""
         return Supervisor(self.socket)
