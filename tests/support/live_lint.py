@@ -20,6 +20,7 @@ _RANGES = ((300, 2), (3600, 36))
 
 QUIET: Mapping[str, str] = {
     "switchover: Gates and replays B": "an incompatible build replays nothing",
+    "switchover: Drained in A": "it takes seconds here, and a pace two minutes",
     "stack: Alerts over time A": "none fires",
     "stack: Worker hosts A": "one machine has no `rollout host`",
     **{f"{board}: @Blocked": "nothing is" for board in ("switchover", "workers", "stack")},
