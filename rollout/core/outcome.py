@@ -41,7 +41,7 @@ def outcome(build_id: str, since: datetime, wanted: Deployment, told: Told) -> E
     """
     seen = told.seen
     if wanted.target != build_id:
-        return _left(build_id, wanted, seen)
+        return _left(build_id, wanted, told)
     if told.target != build_id or seen.at < since:
         return None
     if told.phase == "complete":
@@ -68,9 +68,12 @@ def _stopped(build_id: str, told: Told) -> Ending:
     return Ending("rolled back" if blocked else "blocked", told.reason)
 
 
-def _left(build_id: str, wanted: Deployment, seen: Observation) -> Ending:
+def _left(build_id: str, wanted: Deployment, told: Told) -> Ending | None:
     """Somebody has changed the target meanwhile."""
+    seen = told.seen
     if wanted.rolls_back:
+        if told.target != wanted.target:
+            return None  # the look that knows of it knows why, too
         blocked = seen.version(build_id).blocked
         why = f": {blocked}" if blocked else ""
         return Ending("rolled back", f"new runs go back to {wanted.target}{why}")

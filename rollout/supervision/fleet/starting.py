@@ -19,6 +19,8 @@ __all__ = ["AddedProgram", "Starting", "last_words_in"]
 
 _LOG_TAIL = 16_384
 _LONGEST_LINE = 300
+_STARTS = 2
+"""A program that ran, and has been started anew more often than this, does not stay up."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,18 @@ class Starting:
         told = f"see {shown(added.log_file)}"
         undo = f"`rollout retire {build_id}` removes it again"
 
+        ran: dict[str, set[int]] = {}
+
         async def is_up() -> bool:
-            states = {each.state for each in await self._loader.members({added.name})}
-            if states <= {"FATAL", "STOPPED"}:
-                state = "does not stay up" if "FATAL" in states else "has been stopped or removed"
+            found = await self._loader.members({added.name})
+            states = {each.state for each in found}
+            for each in found:
+                if each.state == "RUNNING" and each.pid:
+                    ran.setdefault(each.namespec, set()).add(each.pid)
+            # One that is slow to start outlives its startsecs, and never becomes FATAL.
+            falls = "FATAL" in states or any(len(pids) > _STARTS for pids in ran.values())
+            if falls or states <= {"STOPPED"}:
+                state = "does not stay up" if falls else "has been stopped or removed"
                 last = last_words_in(added.log_file, has_ended=True)
                 raise Failure(f"{added.name} {state}{last}; {told}; {undo}")
             if not states <= {"STARTING", "RUNNING"}:
