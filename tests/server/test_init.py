@@ -56,13 +56,13 @@ class TestFirstDay:
         )
 
         home.update("rollout", "rollout-exporter")
-        assert eventually(lambda: home.status()["source"] == "controller")
+        assert eventually(lambda: home.status()["source"] == "controller", seconds=60)
         assert home.status()["current"] is None
         assert "nothing stands in the way" in home.rollout("check")
 
         home.worker(name, "3f9c2ab", f"{name}-a")
         home.rollout("to", "3f9c2ab")
-        eventually(lambda: _is_current(home, "3f9c2ab"))
+        eventually(lambda: _is_current(home, "3f9c2ab"), seconds=60)
         client = await Client.connect(home.server.address)
         run = await client.execute_workflow("Which", id=secrets.token_hex(8), task_queue=name)
         assert run == "3f9c2ab"
@@ -172,7 +172,7 @@ class TestWhichSupervisord:
             words = ("-d", name, "--directory", str(home.folder), "--supervisord-conf", str(conf))
             home.init(*words, environ={"SUPERVISOR_SERVER_URL": f"http://{at}"})
             home.update("rollout", "rollout-exporter")
-            assert eventually(lambda: home.status()["source"] == "controller")
+            assert eventually(lambda: home.status()["source"] == "controller", seconds=60)
             assert "s3cret" not in (home.folder / "rollout.ini").read_text()
             assert (other.folder / "conf.d" / "rollout.conf").exists()
         finally:

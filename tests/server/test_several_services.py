@@ -98,7 +98,7 @@ def test_files_come_and_go(home: OwnHome, names: tuple[str, str]) -> None:
     home.init("-d", f"{shop}-eu", "--directory", str(home.folder))
     (home.folder / f"{pay}.toml").unlink()
     wanted = {shop: "controller", f"{shop}-eu": "controller"}
-    eventually(lambda: _sources(home) == wanted)
+    eventually(lambda: _sources(home) == wanted, seconds=60)
     log = (home.folder / "var" / "log" / "rollout.log").read_text()
     assert f"{pay}.toml" in log
     assert home.supervisord.pid("rollout") == pid
