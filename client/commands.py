@@ -6,8 +6,6 @@ import argparse
 import asyncio
 import signal
 
-from temporalio.client import Client
-
 from client.calls import quiet_runtime
 from client.greet import greet
 from client.load import Load
@@ -17,6 +15,7 @@ from client.subscribe import subscribe
 from rollout.base import exit as stack_exit
 from rollout.base import logs
 from rollout.base.connect import connect_patiently
+from rollout.base.signals import unless_stopped
 from rollout.base.tracing import traced
 
 __all__ = ["greet_once", "keep_load", "subscribe_once"]
@@ -43,7 +42,8 @@ async def keep_load(options: argparse.Namespace) -> int:
     if options.metrics_port is not None:
         score.serve(options.metrics_port)
     stopping = _stop_on_signals()
-    client = await _connect_unless(stopping)
+    connecting = connect_patiently(runtime=quiet_runtime(), own=traced("load"))
+    client = await unless_stopped(stopping, connecting)
     started_all = True
     if client is not None:
         load = Load(
@@ -78,15 +78,3 @@ def _stop_on_signals() -> asyncio.Event:
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGINT, interrupt)
     return stopping
-
-
-async def _connect_unless(stopping: asyncio.Event) -> Client | None:
-    """A client as soon as Temporal answers; None where ``stopping`` is set before."""
-    connecting = asyncio.create_task(connect_patiently(runtime=quiet_runtime(), own=traced("load")))
-    stopped = asyncio.create_task(stopping.wait())
-    await asyncio.wait({connecting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if connecting.done():
-        return connecting.result()
-    connecting.cancel()
-    return None

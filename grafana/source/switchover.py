@@ -9,6 +9,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.source.board import Section, board, build_variable, type_variable
 from grafana.source.colours import code_mapping
+from grafana.source.failures import failures
 from grafana.source.load import load
 from grafana.source.panels import Panel, amount, code, graph, query, share, timeline, word
 from grafana.source.queries import (
@@ -18,7 +19,6 @@ from grafana.source.queries import (
     by_build,
     controller,
     deployment,
-    failed_ratio,
     numbered,
     p95,
     rate_of,
@@ -248,23 +248,7 @@ def _judged(name: str) -> str:
 
 
 def _against() -> Iterator[Panel]:
-    for title, failed, work, told in (
-        ("Failing activities", "activity_execution_failed", "activity_execution", "activities"),
-        (
-            "Failing workflow tasks",
-            "workflow_task_execution_failed",
-            "workflow_task_execution",
-            "workflow tasks",
-        ),
-        ("Failing workflows", "workflow_failed", "workflow_endtoend", "workflows that ended"),
-    ):
-        yield graph(
-            title,
-            f"The part of the {told} of each build that failed.",
-            query(failed_ratio(failed, work)),
-            unit="percentunit",
-            span=8,
-        )
+    yield from failures("Failing activities", "Failing workflow tasks", "Failing workflows", span=8)
     yield graph(
         "What the analysis has proven",
         "The target's failure ratio is above its bound, the current build's below its own, however "

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.source.board import Section, board, build_variable, type_variable
+from grafana.source.failures import failures
 from grafana.source.panels import Panel, graph, query
 from grafana.source.queries import (
     MATTERS,
     REACHED,
     TYPE,
     by_build,
-    failed_ratio,
     of_sdk,
     p95,
     rate_of,
@@ -179,23 +179,8 @@ def _work() -> Iterator[Panel]:
 
 
 def _failures() -> Iterator[Panel]:
-    for title, failed, work, told in (
-        ("Activities that fail", "activity_execution_failed", "activity_execution", "activities"),
-        (
-            "Workflow tasks that fail",
-            "workflow_task_execution_failed",
-            "workflow_task_execution",
-            "workflow tasks",
-        ),
-        ("Workflows that fail", "workflow_failed", "workflow_endtoend", "workflows that ended"),
-    ):
-        yield graph(
-            title,
-            f"The part of the {told} of each build that failed.",
-            query(failed_ratio(failed, work)),
-            unit="percentunit",
-            span=_THIRD,
-        )
+    titles = ("Activities that fail", "Workflow tasks that fail", "Workflows that fail")
+    yield from failures(*titles, span=_THIRD)
     yield graph(
         "Why workflow tasks fail",
         "Workflow tasks that failed a second, by what the SDK says of it. NonDeterminismError: the "

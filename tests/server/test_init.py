@@ -62,7 +62,7 @@ class TestFirstDay:
 
         home.worker(name, "3f9c2ab", f"{name}-a")
         home.rollout("to", "3f9c2ab")
-        eventually(lambda: _is_current(home, "3f9c2ab"), seconds=60)
+        eventually(lambda: home.is_current("3f9c2ab"), seconds=60)
         client = await Client.connect(home.server.address)
         run = await client.execute_workflow("Which", id=secrets.token_hex(8), task_queue=name)
         assert run == "3f9c2ab"
@@ -72,13 +72,13 @@ class TestFirstDay:
         intent.write_text(text)
         home.worker(name, "8b1d0ce", f"{name}-b")
         home.rollout("to", "8b1d0ce", "-d", name)
-        eventually(lambda: _is_current(home, "8b1d0ce"), seconds=60)
+        eventually(lambda: home.is_current("8b1d0ce"), seconds=60)
         assert f"{name}.toml" not in home.rollout("plan", "--elsewhere", code=1)
         assert "rollout: make 8b1d0ce current" in home.rollout("history")
         assert "3f9c2ab" in home.rollout("logs", "rollout", "--level", "info")
 
         assert "its supervisord stays as it is" in home.rollout("stack", "down", code=1)
-        eventually(lambda: _safe(home.status(), "3f9c2ab"), seconds=60)
+        eventually(lambda: home.is_safe("3f9c2ab"), seconds=60)
         home.rollout("retire", "3f9c2ab", "--yes")
         assert not (home.include / f"{name}-a.ini").exists()
         assert supervisord.pid("theirs") == theirs
@@ -222,13 +222,3 @@ def _found_at(supervisord: PrivateSupervisord) -> tuple[str, str]:
 
 def _joined(text: str) -> str:
     return " ".join(text.split())
-
-
-def _is_current(home: OwnHome, build_id: str) -> bool:
-    status = home.status()
-    assert status["current"] == build_id, f"{status['phase']}: {status['reason']}"
-    return True
-
-
-def _safe(status: dict[str, list[dict[str, object]]], build_id: str) -> bool:
-    return any(v["build_id"] == build_id and v["safe_to_stop"] for v in status["versions"])

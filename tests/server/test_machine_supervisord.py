@@ -52,11 +52,11 @@ def test_under_the_supervisor_of_debian(temporal_server: DevServer, name: str) -
             words = ("--directory", str(home.release(build_id)), "--processes", "2")
             home.rollout("add", build_id, *words, "--", sys.executable, "worker.py")
             home.rollout("to", build_id)
-            eventually(lambda: _is_current(home, build_id), seconds=60)  # noqa: B023
+            eventually(lambda: home.is_current(build_id), seconds=60)  # noqa: B023
         old, new = (f"worker-{name}-{build_id}" for build_id in ("3f9c2ab", "8b1d0ce"))
         kept = supervisord.pid(new)
         home.rollout("scale", "8b1d0ce", "1")
-        eventually(lambda: _safe(home.status(), "3f9c2ab"), seconds=60)
+        eventually(lambda: home.is_safe("3f9c2ab"), seconds=60)
         home.rollout("retire", "3f9c2ab", "--yes")
         assert supervisord.pid(new) == kept
         assert sorted(file.name for file in home.include.iterdir()) == [
@@ -103,7 +103,7 @@ async def _of_nobody(home: OwnHome, name: str) -> None:
     assert f"worker of 3f9c2ab as {nobody.pw_uid} at {nobody.pw_dir}" in log.read_text()
     assert psutil.Process(supervisord.pid(f"worker-{name}-3f9c2ab")).uids().real == nobody.pw_uid
     home.rollout("to", "3f9c2ab")
-    eventually(lambda: _is_current(home, "3f9c2ab"), seconds=60)
+    eventually(lambda: home.is_current("3f9c2ab"), seconds=60)
     client = await Client.connect(home.server.address)
     run = await client.execute_workflow("Which", id=secrets.token_hex(8), task_queue=name)
     assert run == "3f9c2ab"
@@ -144,13 +144,3 @@ def _page(port: int) -> str:
 
 def _processes(status: dict[str, list[dict[str, object]]]) -> dict[object, object]:
     return {v["build_id"]: v["process"] for v in status["versions"] if v["process"] is not None}
-
-
-def _is_current(home: OwnHome, build_id: str) -> bool:
-    status = home.status()
-    assert status["current"] == build_id, f"{status['phase']}: {status['reason']}"
-    return True
-
-
-def _safe(status: dict[str, list[dict[str, object]]], build_id: str) -> bool:
-    return any(v["build_id"] == build_id and v["safe_to_stop"] for v in status["versions"])

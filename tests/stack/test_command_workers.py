@@ -32,26 +32,16 @@ _COMMAND = ("sh", "-c", 'echo "on {metrics_port}"; exec sleep 1000')
 @pytest.fixture(scope="module")
 def running() -> Iterator[FleetStack]:
     """One supervisord for all tests here; each leaves it as it was."""
-    made = FleetStack()
-    made.start()
-    yield made
-    made.stop()
+    with FleetStack().running() as made:
+        yield made
 
 
 @pytest.fixture
 async def stack(running: FleetStack) -> AsyncIterator[FleetStack]:
     """The stack, and the proof that the test has left nothing behind and touched no bystander."""
-    before = await pids(running)
-    assert set(before) == set(BYSTANDERS)
-    yield running
-    await running.fleet("shop").remove("3f9c2ab")
-    assert await pids(running) == before
-    assert running.files() == {f"{name}.ini" for name in BYSTANDERS}
-
-
-async def pids(stack: FleetStack) -> dict[str, int | None]:
-    """The process id of each program."""
-    return {name: each[0].pid for name, each in (await stack.groups()).items()}
+    async with running.untouched():
+        yield running
+        await running.fleet("shop").remove("3f9c2ab")
 
 
 def release(stack: FleetStack, name: str = "3f9c2ab", code: str = "a = 1\n") -> Path:
@@ -79,7 +69,7 @@ async def environ(stack: FleetStack, program: str) -> dict[str, str]:
     """What the process of ``program`` has in its environment, once it is its own command."""
 
     async def of_its_own() -> dict[str, str]:
-        process = psutil.Process((await pids(stack))[program])
+        process = psutil.Process((await stack.pids())[program])
         assert process.name() == "sleep"
         return process.environ()
 
@@ -129,11 +119,11 @@ class TestAdd:
         """A pipeline may repeat itself; what runs goes on."""
         told = worker(release(stack), processes=2)
         await stack.fleet("shop").add_command(told)
-        before = await pids(stack)
+        before = await stack.pids()
         await stack.rpc.stop("worker-3f9c2ab@2", wait=True)
         again = await stack.fleet("shop").add_command(told)
         assert [each.existed for each in again] == [True, True]
-        after = await pids(stack)
+        after = await stack.pids()
         assert after["worker-3f9c2ab"] == before["worker-3f9c2ab"]
         assert after["worker-3f9c2ab@2"] not in (None, before["worker-3f9c2ab@2"])
 
@@ -144,14 +134,14 @@ class TestAdd:
         (stack.programs / "worker-3f9c2ab.ini").write_text(text)
         (added,) = await stack.fleet("shop").add_command(told)
         assert added.existed
-        assert (await pids(stack))["worker-3f9c2ab"]
+        assert (await stack.pids())["worker-3f9c2ab"]
 
     async def test_other_code_under_the_same_build_id_is_refused(self, stack: FleetStack) -> None:
         """With both fingerprints and folders; the one that runs is not touched."""
         one, other = release(stack), release(stack, "other", "a = 2\n")
         told = worker(one)
         await stack.fleet("shop").add_command(told)
-        before = await pids(stack)
+        before = await stack.pids()
         with pytest.raises(Failure) as failure:
             await stack.fleet("shop").add_command(worker(other, metrics_port=told.metrics_port))
         said = str(failure.value)
@@ -161,7 +151,7 @@ class TestAdd:
             await stack.fleet("shop").add_command(
                 worker(one, metrics_port=told.metrics_port, stop_seconds=30)
             )
-        assert await pids(stack) == before
+        assert await stack.pids() == before
 
     async def test_a_name_or_a_port_of_another_is_refused(self, stack: FleetStack) -> None:
         """Before anything is written."""
@@ -246,7 +236,7 @@ class TestSecrets:
             pytest.skip(str(failure))  # this Python cannot be read by everybody
         (added,) = await stack.fleet("shop").add_command(told)
         await environ(stack, added.name)
-        uids = psutil.Process((await pids(stack))[added.name]).uids()
+        uids = psutil.Process((await stack.pids())[added.name]).uids()
         assert uids.real == pwd.getpwnam("nobody").pw_uid
 
 
@@ -259,7 +249,7 @@ class TestLeftovers:
         told = worker(release(stack), *command, metrics_port=None)
         (added,) = await stack.fleet("shop").add_command(told)
         await environ(stack, added.name)
-        (child,) = psutil.Process((await pids(stack))[added.name]).children()
+        (child,) = psutil.Process((await stack.pids())[added.name]).children()
         assert child.cmdline() == ["sleep", "1234"]
         await stack.fleet("shop").stop("3f9c2ab")
         assert not child.is_running()
@@ -281,10 +271,10 @@ class TestScale:
         """Up, down, and to what there is already: by their process ids."""
         told = worker(release(stack))
         await stack.fleet("shop").add_command(told)
-        before = await pids(stack)
+        before = await stack.pids()
         up = await stack.fleet("shop").scale("3f9c2ab", 3)
         assert up.added == ("worker-3f9c2ab@2", "worker-3f9c2ab@3")
-        three = await pids(stack)
+        three = await stack.pids()
         assert three.items() >= before.items()
         ports = await stack.targets()
         assert told.metrics_port is not None
@@ -292,11 +282,11 @@ class TestScale:
 
         down = await stack.fleet("shop").scale("3f9c2ab", 2)
         assert (down.added, down.removed) == ((), ("worker-3f9c2ab@3",))
-        two = await pids(stack)
+        two = await stack.pids()
         assert two == {name: pid for name, pid in three.items() if not name.endswith("@3")}
         same = await stack.fleet("shop").scale("3f9c2ab", 2)
         assert (same.added, same.removed) == ((), ())
-        assert await pids(stack) == two
+        assert await stack.pids() == two
 
     async def test_what_does_not_run_goes_first(self, stack: FleetStack) -> None:
         """So one is left that does; how many there are, and in which state, the controller sees."""
@@ -316,13 +306,13 @@ class TestScale:
             return await counted() == Processes(3, 1, 1)
 
         await until(is_one_left)
-        before = (await pids(stack))["worker-3f9c2ab@2"]
+        before = (await stack.pids())["worker-3f9c2ab@2"]
         down = await stack.fleet("shop").scale("3f9c2ab", 1)
         assert set(down.removed) == {"worker-3f9c2ab", "worker-3f9c2ab@3"}
-        left = {name: pid for name, pid in (await pids(stack)).items() if name not in BYSTANDERS}
+        left = {name: pid for name, pid in (await stack.pids()).items() if name not in BYSTANDERS}
         assert left == {"worker-3f9c2ab@2": before}
         await stack.fleet("shop").scale("3f9c2ab", 2)
-        assert (await pids(stack)).keys() - BYSTANDERS == {"worker-3f9c2ab", "worker-3f9c2ab@2"}
+        assert (await stack.pids()).keys() - BYSTANDERS == {"worker-3f9c2ab", "worker-3f9c2ab@2"}
 
     async def test_it_writes_what_add_would_have(self, stack: FleetStack) -> None:
         """So that adding with that number of processes is success afterwards."""
@@ -350,9 +340,9 @@ class TestScale:
     async def test_a_build_of_this_folders_own_code_scales_too(self, stack: FleetStack) -> None:
         """Its program file is of another form, and one process is like another all the same."""
         added = await stack.fleet().add("v7", "compatible")
-        before = (await pids(stack))["worker-v7"]
+        before = (await stack.pids())["worker-v7"]
         await stack.fleet().scale("v7", 2)
-        assert (await pids(stack))["worker-v7"] == before
+        assert (await stack.pids())["worker-v7"] == before
         ports = await stack.targets()
         assert added.metrics_port is not None
         assert ports["worker-v7@2"] != ports["worker-v7"] == added.metrics_port

@@ -28,20 +28,15 @@ from tests.support.waiting import eventually
 @pytest.fixture(scope="module")
 def running() -> Iterator[FleetStack]:
     """One supervisord for all tests here; each leaves it as it was."""
-    made = FleetStack()
-    made.start()
-    yield made
-    made.stop()
+    with FleetStack().running() as made:
+        yield made
 
 
 @pytest.fixture
 async def stack(running: FleetStack) -> AsyncIterator[FleetStack]:
     """The stack, and the proof that the test has left nothing behind and touched no bystander."""
-    pids = {name: each[0].pid for name, each in (await running.groups()).items()}
-    assert set(pids) == set(BYSTANDERS)
-    yield running
-    assert {name: each[0].pid for name, each in (await running.groups()).items()} == pids
-    assert running.files() == {f"{name}.ini" for name in BYSTANDERS}
+    async with running.untouched():
+        yield running
     assert await running.targets() == {}
 
 

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
@@ -23,6 +22,7 @@ import temporalio
 from rollout.base.listeners import is_free
 from rollout.base.settings import ROOT, VENV_BIN
 from rollout.supervision import contract
+from tests.support.release import environment
 from tests.support.supervisord import PrivateSupervisord
 from tests.support.temporal_server import DevServer, free_port
 from tests.support.waiting import eventually
@@ -86,12 +86,8 @@ class Shop:
         (folder / "shop").mkdir(parents=True)
         (folder / "shop" / "worker.py").write_text(files("python")["shop/worker.py"])
         (folder / "shop" / "workflows.py").write_text(workflows)
-        subprocess.run(
-            [sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True
-        )
-        (site,) = (folder / ".venv" / "lib").glob("python*/site-packages")
         assert temporalio.__file__ is not None
-        (site / "its.pth").write_text(f"{Path(temporalio.__file__).parents[1]}\n")
+        environment(folder, Path(temporalio.__file__).parents[1])
         imported = subprocess.run(
             [folder / ".venv/bin/python", "-c", "import temporalio, rollout"],
             cwd=folder,

@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from temporalio.client import Client
 
 from rollout.base.settings import ROOT, VENV_BIN
 from rollout.temporal.versions import version_metadata
+from tests.support.release import environment
 from tests.support.supervisord import PrivateSupervisord
 from tests.support.temporal_server import DevServer
 from tests.support.waiting import eventually
@@ -78,11 +78,7 @@ class Shop:
     def release(self, name: str, argument: str = "what") -> Path:
         """The Python of a release, in whose environment the package ``shop`` is installed."""
         folder = self.folder / "releases" / name
-        subprocess.run(
-            [sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True
-        )
-        (site,) = (folder / ".venv" / "lib").glob("python*/site-packages")
-        (site / "light.pth").write_text(f"{self.light}\n")
+        site = environment(folder, self.light)
         (site / "shop").mkdir()
         (site / "shop" / "__init__.py").touch()
         (site / "shop" / "prices.py").write_text(f"OF_ONE = {len(name)}\n")
@@ -174,7 +170,7 @@ def test_what_is_wrong_is_told_before_anything_is_started(shop: Shop) -> None:
     broken = shop.release("r2")
     shop.workflows("r2").write_text("import nothing_of_this_name\n")
     bare = shop.release("r3")
-    (light,) = shop.folder.glob("releases/r3/.venv/lib/python*/site-packages/light.pth")
+    (light,) = shop.folder.glob("releases/r3/.venv/lib/python*/site-packages/libraries.pth")
     light.unlink()
     add = ("--app", "shop.workflows")
     for build_id, words, code, message in (

@@ -13,12 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from rollout.base.settings import ROOT, TOOLS_DIR
+from tests.support.prometheus import until_ready
 from tests.support.temporal_server import free_port
-from tests.support.waiting import eventually
 
 __all__ = ["CONFIG", "Receiver", "alertmanager", "program", "receiver"]
 
@@ -100,16 +99,8 @@ def alertmanager(folder: Path, told: Receiver) -> Iterator[str]:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-
-    def ready() -> bool:
-        assert process.poll() is None, (folder / "alertmanager.log").read_text()
-        try:
-            return httpx.get(f"http://{address}/-/ready").is_success
-        except httpx.TransportError:
-            return False
-
     try:
-        eventually(ready, seconds=20)
+        until_ready(process, f"http://{address}", folder / "alertmanager.log")
         yield address
     finally:
         process.terminate()

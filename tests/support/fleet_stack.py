@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from rollout.base.settings import ROOT
@@ -104,6 +104,26 @@ class FleetStack(PrivateSupervisord):
         for process in await self.rpc.processes():
             found.setdefault(process.group, []).append(process)
         return found
+
+    async def pids(self) -> dict[str, int | None]:
+        """The process id of each program."""
+        return {name: each[0].pid for name, each in (await self.groups()).items()}
+
+    @contextmanager
+    def running(self) -> Iterator[FleetStack]:
+        """It, up within this block."""
+        self.start()
+        yield self
+        self.stop()
+
+    @asynccontextmanager
+    async def untouched(self) -> AsyncIterator[None]:
+        """The proof that this block leaves nothing behind, and touches no bystander."""
+        before = await self.pids()
+        assert set(before) == set(BYSTANDERS)
+        yield
+        assert await self.pids() == before
+        assert self.files() == {f"{name}.ini" for name in BYSTANDERS}
 
     async def targets(self) -> dict[str, int]:
         """The port that Prometheus would scrape for each worker program."""

@@ -94,6 +94,17 @@ class OwnHome:
         """The document of ``rollout status --json``."""
         return json.loads(self._run(self.folder, self.environ, "status", "--json", *words).stdout)
 
+    def is_current(self, build_id: str) -> bool:
+        """To wait for; says what the controller says meanwhile."""
+        status = self.status()
+        assert status["current"] == build_id, f"{status['phase']}: {status['reason']}"
+        return True
+
+    def is_safe(self, build_id: str) -> bool:
+        """Whether `status` says that it may be stopped."""
+        versions = self.status()["versions"]
+        return any(v["build_id"] == build_id and v["safe_to_stop"] for v in versions)
+
     def told(self, deployment: str) -> dict[str, Any]:
         """The same of the controller's last look, to wait for what it will see."""
         return told(deployment, self.folder / "var")

@@ -21,7 +21,7 @@ from rollout.base.settings import ROOT, TOOLS_DIR
 from tests.support.temporal_server import free_port
 from tests.support.waiting import eventually
 
-__all__ = ["Prometheus", "expositions", "fired", "reopened", "tool"]
+__all__ = ["Prometheus", "expositions", "fired", "reopened", "tool", "until_ready"]
 
 _METRICS = ROOT / "metrics"
 
@@ -109,7 +109,7 @@ class Prometheus:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        eventually(self._ready, seconds=20)
+        until_ready(self._process, self.url, self._folder / "prometheus.log")
 
     def stop(self) -> None:
         """End it and wait for its end."""
@@ -128,13 +128,20 @@ class Prometheus:
         samples: list[dict[str, Any]] = self.get("query", query=expression)["result"]
         return samples
 
-    def _ready(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "prometheus.log").read_text()
+
+def until_ready(
+    process: subprocess.Popen[bytes], url: str, log: Path | None = None, seconds: float = 20
+) -> None:
+    """Wait until it says that it is ready, as Prometheus and Alertmanager do alike."""
+
+    def ready() -> bool:
+        assert process.poll() is None, log.read_text() if log else "it has ended"
         try:
-            return httpx.get(f"{self.url}/-/ready").status_code == 200
+            return httpx.get(f"{url}/-/ready").status_code == 200
         except httpx.TransportError:
             return False
+
+    eventually(ready, seconds=seconds)
 
 
 def fired(url: str, since: float) -> dict[tuple[str, str], list[float]]:
@@ -178,16 +185,8 @@ def reopened(data: Path, folder: Path) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-    def ready() -> bool:
-        assert process.poll() is None
-        try:
-            return httpx.get(f"{url}/-/ready").is_success
-        except httpx.TransportError:
-            return False
-
     try:
-        eventually(ready, seconds=30)
+        until_ready(process, url, seconds=30)
         yield url
     finally:
         process.terminate()
