@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from temporalio.service import RPCError
 
@@ -12,8 +11,8 @@ from rollout.base.exit import Failure
 from rollout.base.waiting import until
 from rollout.commands import answers
 from rollout.commands.shared import own, see
-from rollout.commands.world import refuse_own_file
-from rollout.controller.last_good import change, follow
+from rollout.commands.world import followed_here
+from rollout.controller.last_good import change
 from rollout.controller.lock import is_running
 from rollout.controller.refusals import last_refusals
 from rollout.core.observation import Observation
@@ -38,10 +37,7 @@ def abort(parser: argparse.ArgumentParser) -> None:
 
 async def _abort(arguments: argparse.Namespace) -> int:
     """Make the current build the target again, and wait until it gets all new runs."""
-    refuse_own_file(arguments.config)
-    followed = follow(arguments.config)
-    if followed.warning:
-        print(f"! {followed.warning}", file=sys.stderr)
+    followed = followed_here(arguments.config)
     wanted = followed.config.deployment
     if wanted.pace == "manual":
         raise Failure('pace is "manual" in rollout.toml: route with the `temporal` CLI')

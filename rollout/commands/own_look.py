@@ -46,9 +46,8 @@ def _own_warnings(config: RolloutConfig, seen: Observation) -> Iterator[str]:
     name = config.deployment.name
     if not is_elsewhere():
         yield from Surveyor().look()
-        if is_worker_host(name):
-            yield from last_refusals(name)
-        elif not is_running(name) and seen.manager in ("", own_identity()):
+        alone = not is_worker_host(name) and not is_running(name)
+        if alone and seen.manager in ("", own_identity()):
             yield "no controller runs here, so nothing is done: `supervisorctl start rollout`"
         else:
             yield from last_refusals(name)

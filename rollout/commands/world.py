@@ -88,8 +88,7 @@ def refuse_elsewhere(what: str) -> None:
 
 def refuse_worker_host(path: Path) -> None:
     """Raise `Failure` on a worker host, whose rollout.toml at ``path`` nobody follows."""
-    from rollout.agent.lock import is_worker_host  # noqa: PLC0415 - only what steers needs them
-    from rollout.controller.last_good import follow  # noqa: PLC0415
+    from rollout.agent.lock import is_worker_host  # noqa: PLC0415 - only what steers needs it
 
     deployment = follow(path).config.deployment.name
     if not is_elsewhere() and is_worker_host(deployment):

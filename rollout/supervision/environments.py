@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from rollout.base.files import edition
 from rollout.base.settings import SUPERVISORD_CONF
 from rollout.supervision import contract
 from rollout.supervision.programs import Program
@@ -67,7 +68,7 @@ class Environments:
         environ = _environ_of(pid)
         files = list(_files(conf, environ))
         self._unread = tuple(file for file in files if _is_forbidden(file))
-        editions = (pid, self._unread, *map(_edition, files))
+        editions = (pid, self._unread, *((file, edition(file)) for file in files))
         if editions == self._editions:
             return
         self._editions = editions
@@ -149,11 +150,3 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _edition(path: Path) -> tuple[str, int, int]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return str(path), 0, 0
-    return str(path), stat.st_mtime_ns, stat.st_size

@@ -7,24 +7,26 @@ somebody's decision, and says nothing of the code.
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
-from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout.core.observation import BuildSample, Measurements
-from rollout.temporal.rpc import TIMEOUT, patiently
-from rollout.temporal.visibility import count, is_countable, on, open_runs_query, timestamp
+from rollout.temporal.visibility import (
+    FAILED,
+    count,
+    count_by_status,
+    is_countable,
+    on,
+    open_runs_query,
+    timestamp,
+)
 
 __all__ = ["ClosedRuns"]
 
-_FAILED = ("Failed", "TimedOut")
-_ENDED = ("Completed", "Canceled", "ContinuedAsNew", *_FAILED)
+_ENDED = ("Completed", "Canceled", "ContinuedAsNew", *FAILED)
 
 _NON_DETERMINISM = (
     "TemporalReportedProblems IN ('cause=WorkflowTaskFailedCauseNonDeterministicError')"
@@ -88,11 +90,11 @@ class ClosedRuns:
 
     async def _sample(self, build_id: str, begin: datetime) -> BuildSample:
         query = f"{on(self._deployment, build_id)} AND CloseTime > {timestamp(begin)}"
-        ended = await self._by_status(query)
+        ended = await count_by_status(self._client, query)
         return BuildSample(
             build_id,
             workflows=sum(ended.get(status, 0) for status in _ENDED),
-            workflow_failures=sum(ended.get(status, 0) for status in _FAILED),
+            workflow_failures=sum(ended.get(status, 0) for status in FAILED),
         )
 
     async def _non_determinism(self, build_id: str) -> int:
@@ -107,12 +109,3 @@ class ClosedRuns:
             if error.status == RPCStatusCode.INVALID_ARGUMENT:
                 return 0
             raise
-
-    async def _by_status(self, query: str) -> Mapping[str, int]:
-        request = CountWorkflowExecutionsRequest(
-            namespace=self._client.namespace, query=f"{query} GROUP BY ExecutionStatus"
-        )
-        reply: Any = await patiently(
-            self._client.workflow_service.count_workflow_executions, request, timeout=TIMEOUT
-        )
-        return {json.loads(each.group_values[0].data): int(each.count) for each in reply.groups}

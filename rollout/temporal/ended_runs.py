@@ -5,24 +5,19 @@ As `rollout.temporal.closed_runs` counts them: a terminated run is no failure.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest
 from temporalio.client import Client
 
 from rollout.core.report import Failed
-from rollout.temporal.rpc import TIMEOUT, patiently
-from rollout.temporal.visibility import of_deployment, on, timestamp
+from rollout.temporal.rpc import TIMEOUT
+from rollout.temporal.visibility import FAILED, count_by_status, of_deployment, on, timestamp
 
 __all__ = ["Ended", "ended_runs", "failed_runs"]
 
 MOST = 100
 """So many failed runs are listed at most, the last of them."""
-
-_FAILED = ("Failed", "TimedOut")
 
 
 @dataclass(frozen=True)
@@ -38,13 +33,9 @@ async def ended_runs(
     client: Client, deployment: str, build_id: str, began: datetime, ended: datetime
 ) -> Ended:
     """Count those whose last task ``build_id`` completed. Raises `RPCError`."""
-    query = f"{on(deployment, build_id)} AND {_closed(began, ended)} GROUP BY ExecutionStatus"
-    request = CountWorkflowExecutionsRequest(namespace=client.namespace, query=query)
-    reply: Any = await patiently(
-        client.workflow_service.count_workflow_executions, request, timeout=TIMEOUT
-    )
-    counts = {json.loads(each.group_values[0].data): int(each.count) for each in reply.groups}
-    failed = sum(counts.get(status, 0) for status in _FAILED)
+    query = f"{on(deployment, build_id)} AND {_closed(began, ended)}"
+    counts = await count_by_status(client, query)
+    failed = sum(counts.get(status, 0) for status in FAILED)
     return Ended(sum(counts.values()) - failed - counts.get("Terminated", 0), failed)
 
 
@@ -52,7 +43,7 @@ async def failed_runs(
     client: Client, deployment: str, began: datetime, ended: datetime
 ) -> tuple[Failed, ...]:
     """Those of all builds that failed or timed out, at most `MOST`. Raises `RPCError`."""
-    statuses = ", ".join(f"'{status}'" for status in _FAILED)
+    statuses = ", ".join(f"'{status}'" for status in FAILED)
     query = f"{of_deployment(deployment)} AND {_closed(began, ended)}"
     query += f" AND ExecutionStatus IN ({statuses})"
     found = []

@@ -154,12 +154,12 @@ class PartsReader:
         cause: Hashable,
     ) -> Parts:
         at, problems = datetime.now(timezone.utc), list[str]()
-        last = self._last or Parts(at)
+        last, noted = self._last or Parts(at), note_version(info)
         (liveness, listed_at), open_runs, started, described = await asyncio.gather(
             self._list(last, problems),
             self._counts.look(statuses, problems),
             self._starts(info),
-            self._describe(last, statuses, wanted, note_version(info), problems),
+            self._describe(last, statuses, wanted, noted, problems),
         )
         now = datetime.now(timezone.utc)
         read = Parts(
@@ -182,7 +182,7 @@ class PartsReader:
         )
         # A note may be on any version, so that all have to be known once.
         if all(each.known for each in described.values()):
-            told = read.of(note_version(info) or "").metadata.wanted
+            told = read.of(noted or "").metadata.wanted
             read = replace(read, hosts=last.hosts.saw(beats_in(described), now), wanted=told)
         else:
             read = replace(read, hosts=last.hosts, wanted=last.wanted)

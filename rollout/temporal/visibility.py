@@ -5,7 +5,8 @@ The server reads texts as MySQL does: a quote is doubled, a backslash begins an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -15,8 +16,10 @@ from temporalio.client import Client
 from rollout.temporal.rpc import TIMEOUT, patiently
 
 __all__ = [
+    "FAILED",
     "RUNNING",
     "count",
+    "count_by_status",
     "is_countable",
     "not_on",
     "of_deployment",
@@ -27,6 +30,9 @@ __all__ = [
 ]
 
 RUNNING = "ExecutionStatus='Running'"
+
+FAILED = ("Failed", "TimedOut")
+"""The statuses of a run that count as failures."""
 
 
 def quoted(text: str) -> str:
@@ -79,6 +85,17 @@ async def count(client: Client, query: str) -> int:
         client.workflow_service.count_workflow_executions, request, timeout=TIMEOUT
     )
     return int(reply.count)
+
+
+async def count_by_status(client: Client, query: str) -> Mapping[str, int]:
+    """How many of the runs that ``query`` finds are in each status. Raises `RPCError`."""
+    request = CountWorkflowExecutionsRequest(
+        namespace=client.namespace, query=f"{query} GROUP BY ExecutionStatus"
+    )
+    reply: Any = await patiently(
+        client.workflow_service.count_workflow_executions, request, timeout=TIMEOUT
+    )
+    return {json.loads(each.group_values[0].data): int(each.count) for each in reply.groups}
 
 
 def _versions(deployment: str, build_ids: Iterable[str]) -> str:

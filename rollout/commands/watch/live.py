@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -297,12 +298,17 @@ class _Watcher:
         name = self._intent.config.deployment.name
         self._traffic = await read_traffic(prometheus, name, self._type)
 
+    @cached_property
+    def _supervisor(self) -> Supervisor:
+        """One for all looks: it reads the programs' files again only where they have changed."""
+        return Supervisor()
+
     async def _count_restarts(self) -> None:
         if is_elsewhere() or time.monotonic() < self._processes_at:
             return
         self._processes_at = time.monotonic() + _PROCESSES_EVERY
         try:
-            log = await read_process_log(Supervisor(), self._intent.config.deployment.name)
+            log = await read_process_log(self._supervisor, self._intent.config.deployment.name)
         except Failure:  # that it does not answer, the look says
             self._restarts = {}
         else:
